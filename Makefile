@@ -1,0 +1,54 @@
+# The tasks of this project. `make help` lists them; each sets up what it needs, once.
+
+ifndef PYTHON
+PYTHON := $(shell for p in python3.12 python3.11 python3.13 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && { echo $$p; break; }; done)
+endif
+VENV := .venv
+BIN := $(VENV)/bin
+# Written last, so that an interrupted installation is not taken for a finished one.
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint type format wheel-test bench clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+setup: $(READY)  ## create .venv and install pinned versions
+
+$(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null \
+		|| { echo "make: Python 3.11, 3.12 or 3.13 is needed and was not found; install one, or name it: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) (once; a few minutes)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $(READY)
+
+run: setup  ## restore the sample picture (minutes on a CPU)
+	$(BIN)/dip experiment=quickstart
+
+test: setup  ## all tests but the wheel's
+	$(BIN)/python -m pytest -m "not wheel"
+
+wheel-test: setup  ## build the wheel, install it in an empty environment, run it elsewhere
+	$(BIN)/python -m pytest -m wheel
+
+lint: setup  ## style and common mistakes
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+type: setup  ## static types
+	$(BIN)/mypy
+
+format: setup  ## rewrite the code in the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup  ## time an iteration, and what the training loop adds to it
+	$(BIN)/python benchmarks/loop.py
+
+clean:  ## remove the environment and caches; runs in outputs/ stay
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

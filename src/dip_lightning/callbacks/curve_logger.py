@@ -1,0 +1,53 @@
+"""The curves of a fit as scalars of its loggers."""
+
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from dip_lightning.module import DeepImagePrior
+
+__all__ = ["CurveLogger"]
+
+
+class CurveLogger(pl.Callback):
+    """Hands every iteration's values to the loggers, in blocks of ``log_every_n_steps`` iterations.
+
+    One copy from the device a block, instead of one a value: logging each step would wait for the device each step.
+    """
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: DeepImagePrior) -> None:  # type: ignore[override]
+        """Lay out one-pass and averaged PSNR on one chart of TensorBoard."""
+        self._logged = 0
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                lines = ["psnr/one_pass", "psnr/averaged"]
+                logger.experiment.add_custom_scalars({"PSNR": {"one-pass and averaged": ["Multiline", lines]}})
+
+    def on_train_batch_end(  # type: ignore[override]
+        self, trainer: pl.Trainer, pl_module: DeepImagePrior, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Log a block when it is full."""
+        if (batch_idx + 1) % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            self._log(trainer, pl_module, batch_idx + 1)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: DeepImagePrior) -> None:  # type: ignore[override]
+        """Log what is left."""
+        self._log(trainer, pl_module, pl_module.curves.recorded)
+
+    def _log(self, trainer: pl.Trainer, pl_module: DeepImagePrior, stop: int) -> None:
+        if not trainer.loggers or stop <= self._logged:
+            return
+        block = pl_module.curves.block(self._logged, stop)
+        for offset in range(stop - self._logged):
+            # What was not measured in an iteration is NaN, which is the one value unlike itself.
+            row = {
+                name.replace("psnr_", "psnr/", 1): float(values[offset])
+                for name, values in block.items()
+                if values[offset] == values[offset]
+            }
+            for logger in trainer.loggers:
+                logger.log_metrics(row, step=self._logged + offset)
+        for logger in trainer.loggers:
+            logger.save()
+        self._logged = stop

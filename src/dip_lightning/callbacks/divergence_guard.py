@@ -1,0 +1,141 @@
+"""Backtracking: when a fit leaves its course, go back to the last good weights."""
+
+import logging
+from collections.abc import Iterator
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from dip_lightning.checks import check_integer, check_number
+from dip_lightning.module import DeepImagePrior
+
+__all__ = ["DivergenceGuard"]
+
+log = logging.getLogger(__name__)
+
+
+class Snapshot:
+    """A copy of everything an optimiser step changes: weights, batch statistics and Adam's moments."""
+
+    def __init__(self, iteration: int, pl_module: DeepImagePrior, optimizer: torch.optim.Optimizer) -> None:
+        """Copy the present state, on its device."""
+        self.iteration = iteration
+        self.network = [tensor.detach().clone() for tensor in _network_tensors(pl_module)]
+        self.optimizer = {
+            parameter: {key: value.clone() for key, value in state.items() if isinstance(value, Tensor)}
+            for parameter, state in optimizer.state.items()
+        }
+
+    @torch.no_grad()
+    def restore(self, pl_module: DeepImagePrior, optimizer: torch.optim.Optimizer) -> None:
+        """Write the copy back."""
+        for tensor, copy in zip(_network_tensors(pl_module), self.network, strict=True):
+            tensor.copy_(copy)
+        for parameter, state in list(optimizer.state.items()):
+            if parameter in self.optimizer:
+                for key, copy in self.optimizer[parameter].items():
+                    state[key].copy_(copy)
+            else:  # the copy was made before the first step, when Adam had no moments
+                del optimizer.state[parameter]
+
+
+def _network_tensors(pl_module: DeepImagePrior) -> Iterator[Tensor]:
+    yield from pl_module.network.parameters()
+    yield from pl_module.network.buffers()
+
+
+class DivergenceGuard(pl.Callback):
+    """Restores the last good weights when the PSNR to the observation drops sharply or is no number.
+
+    The DIP code does this on the host, for every copy of the weights. Here the copy stays on the device and is
+    refreshed every ``snapshot_every`` iterations, only from weights whose output was good; Adam's moments go with
+    the weights, since moments that hold a NaN would spoil the next step. The step of a bad iteration is not taken.
+
+    On a CPU every iteration is looked at. On an accelerator a look means waiting for it, so iterations are judged on
+    the device, and the verdict is read every ``check_every`` iterations; from the first bad one on, the averaged
+    output is held.
+    """
+
+    def __init__(
+        self,
+        max_drop_db: float = 5.0,
+        snapshot_every: int = 25,
+        check_every: int | None = None,
+        max_restores: int = 10,
+    ) -> None:
+        """Set what counts as leaving the course.
+
+        Args:
+            max_drop_db: The largest fall of the PSNR to the observation from one iteration to the next, in dB.
+            snapshot_every: Iterations between two copies of good weights.
+            check_every: Iterations between two looks at the verdict; None for 1 on a CPU and 25 elsewhere.
+            max_restores: Restores of one and the same copy after which the fit ends, since it does not get past it.
+
+        Raises:
+            UserError: A value is not allowed.
+        """
+        name = "callbacks.divergence_guard."
+        self.max_drop_db = check_number(name + "max_drop_db", max_drop_db, 0, low_open=True, example=5)
+        self.snapshot_every = check_integer(name + "snapshot_every", snapshot_every, 1, example=25)
+        self.max_restores = check_integer(name + "max_restores", max_restores, 1, example=10)
+        if check_every is not None:
+            check_integer(name + "check_every", check_every, 1, example=25)
+        self.check_every = check_every
+        self.restored_at: list[int] = []
+        self.gave_up = False
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: DeepImagePrior) -> None:  # type: ignore[override]
+        """Forget an earlier fit."""
+        self.restored_at = []
+        self.gave_up = False
+        self._snapshot: Snapshot | None = None
+        self._in_a_row = 0
+        self._last_change = 0
+        self._previous: Tensor | None = None
+        self._diverged = torch.zeros((), dtype=torch.bool, device=pl_module.device)
+        self._looks_every = self.check_every or (1 if pl_module.device.type == "cpu" else 25)
+
+    def on_before_optimizer_step(  # type: ignore[override]
+        self, trainer: pl.Trainer, pl_module: DeepImagePrior, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Judge this iteration's output; the weights are still those that produced it."""
+        iteration = pl_module.iterate.iteration
+        fidelity = pl_module.curves.value("psnr_observation", iteration)
+        # "Not greater" is also true of a NaN. An infinite PSNR is a perfect fit, not a divergence.
+        floor = fidelity.new_tensor(-torch.inf) if self._previous is None else self._previous - self.max_drop_db
+        self._diverged = self._diverged | ~(fidelity > floor)
+        self._previous = fidelity
+        pl_module.iterate.diverged = self._diverged
+        if iteration % self._looks_every == 0:
+            self._act(iteration, trainer, pl_module, optimizer)
+
+    def _act(
+        self, iteration: int, trainer: pl.Trainer, pl_module: DeepImagePrior, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Read the verdict: keep a copy of good weights, or go back to the last one."""
+        if not bool(self._diverged):
+            # Weights just restored are no progress: a fresh copy waits for as many good iterations as any other.
+            if self._snapshot is None or iteration - self._last_change >= self.snapshot_every:
+                self._snapshot = Snapshot(iteration, pl_module, optimizer)
+                self._last_change = iteration
+                self._in_a_row = 0
+            return
+        self.restored_at.append(iteration)
+        self._in_a_row += 1
+        self._last_change = iteration
+        if self._snapshot is not None:
+            self._snapshot.restore(pl_module, optimizer)
+            log.warning(
+                "iteration %d: the fit diverged; restored the weights of iteration %d",
+                iteration,
+                self._snapshot.iteration,
+            )
+        # Without gradients the optimiser leaves the parameters alone: the step of a bad iteration is not taken.
+        optimizer.zero_grad(set_to_none=True)
+        self._previous = None
+        self._diverged = torch.zeros_like(self._diverged)
+        if self._in_a_row >= self.max_restores:
+            self.gave_up = True
+            trainer.should_stop = True
+            log.warning("iteration %d: restored %d times in a row; the fit ends here", iteration, self._in_a_row)

@@ -1,0 +1,113 @@
+"""The progress bar of a fit."""
+
+import math
+import time
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import ProgressBar
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from dip_lightning.curves import Curves
+from dip_lightning.module import DeepImagePrior
+
+__all__ = ["FitProgress"]
+
+# How each value is shown, in this order; those that are not measured are left out.
+_SHOWN = {
+    "loss": "loss {:.5f}",
+    "psnr_one_pass": "one-pass {:.2f} dB",
+    "psnr_averaged": "averaged {:.2f} dB",
+    "psnr_observation": "to observation {:.2f} dB",
+}
+
+
+class FitProgress(ProgressBar):
+    """Shows iterations a second, time left, loss and PSNR.
+
+    On a terminal it is a bar that is redrawn four times a second by a thread of its own. Elsewhere (a log file, a
+    pipe) it is a plain line every ``line_every`` seconds. Values come from the CPU as they are, and from an
+    accelerator only every ``log_every_n_steps`` iterations, when the curves are copied anyway.
+    """
+
+    def __init__(self, line_every: float = 15.0) -> None:
+        """Set how often a line appears where there is no terminal.
+
+        Args:
+            line_every: Seconds.
+        """
+        super().__init__()
+        self.line_every = line_every
+        self._console = Console(stderr=True)
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+        self._enabled = True
+
+    def disable(self) -> None:
+        """Show nothing; Lightning calls this on all but one process."""
+        self._enabled = False
+
+    def enable(self) -> None:
+        """Show progress again."""
+        self._enabled = True
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: DeepImagePrior) -> None:  # type: ignore[override]
+        """Draw the bar."""
+        self._started = self._last_line = time.monotonic()
+        self._values = ""
+        if self._enabled and self._console.is_terminal:
+            self._bar = Progress(
+                TextColumn("fitting"),
+                BarColumn(bar_width=None),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[speed]} it/s"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[values]}"),
+                console=self._console,
+                refresh_per_second=4,
+            )
+            self._task = self._bar.add_task("", total=int(trainer.num_training_batches), speed="-", values="")
+            self._bar.start()
+
+    def on_train_batch_end(  # type: ignore[override]
+        self, trainer: pl.Trainer, pl_module: DeepImagePrior, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Tell the bar; it redraws itself when it is time."""
+        if not self._enabled:
+            return
+        done, total = batch_idx + 1, int(trainer.num_training_batches)
+        if pl_module.device.type == "cpu" or done % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            self._values = _describe(pl_module.curves, batch_idx)
+        elapsed = time.monotonic() - self._started
+        speed = done / max(elapsed, 1e-9)
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, speed=f"{speed:.3g}", values=self._values)
+        elif time.monotonic() - self._last_line >= self.line_every:
+            self._last_line = time.monotonic()
+            left = math.ceil((total - done) / speed)
+            self._console.print(
+                f"iteration {done}/{total}  {speed:.3g} it/s  {left} s left  {self._values}", soft_wrap=True
+            )
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: DeepImagePrior) -> None:  # type: ignore[override]
+        """Leave the finished bar."""
+        self._stop()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: Any, exception: BaseException) -> None:
+        """Give the terminal back."""
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def _describe(curves: Curves, iteration: int) -> str:
+    """Compose the line of values; with PSNRs against the clean image, the one to the observation is left out."""
+    block = curves.block(iteration, iteration + 1)
+    names = [name for name in _SHOWN if name in block]
+    if "psnr_averaged" in names:
+        names.remove("psnr_observation")
+    return "  ".join(_SHOWN[name].format(float(block[name][0])) for name in names)

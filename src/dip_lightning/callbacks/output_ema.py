@@ -1,0 +1,50 @@
+"""The averaged output."""
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from dip_lightning.checks import check_number
+from dip_lightning.module import DeepImagePrior
+
+__all__ = ["OutputEMA"]
+
+
+class OutputEMA(pl.Callback):
+    """Exponential moving average of the one-pass outputs: AVG_i = α·AVG_{i−1} + (1 − α)·IMG_i, AVG_0 = IMG_0.
+
+    Paper, section 3.1. The average lives on the device; an iteration in which the fit had diverged leaves it alone.
+    """
+
+    def __init__(self, alpha: float = 0.99) -> None:
+        """Set the weight of the past.
+
+        Args:
+            alpha: α in [0, 1); 0 makes the average the one-pass output.
+
+        Raises:
+            UserError: α lies outside.
+        """
+        self.alpha = check_number("alpha", alpha, 0, 1, high_open=True, example=0.99)
+        self.average: Tensor | None = None
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: DeepImagePrior) -> None:  # type: ignore[override]
+        """Forget the average of an earlier fit."""
+        self.average = None
+
+    def on_train_batch_end(  # type: ignore[override]
+        self, trainer: pl.Trainer, pl_module: DeepImagePrior, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Take this iteration's output into the average."""
+        iterate = pl_module.iterate
+        if self.average is None:
+            self.average = iterate.one_pass.clone()
+        elif iterate.diverged is None:
+            self.average.lerp_(iterate.one_pass, 1 - self.alpha)
+        else:
+            # Chosen on the device: reading the flag here would wait for it.
+            updated = self.average.lerp(iterate.one_pass, 1 - self.alpha)
+            self.average = torch.where(iterate.diverged, self.average, updated)
+        iterate.averaged = self.average

@@ -1,0 +1,108 @@
+"""Checks of settings: each returns the value, or raises a :class:`UserError` that names the way out."""
+
+import difflib
+import math
+from collections.abc import Collection
+
+from dip_lightning.errors import UserError
+
+__all__ = ["check_choice", "check_flag", "check_integer", "check_number"]
+
+
+def check_number(
+    name: str,
+    value: object,
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    low_open: bool = False,
+    high_open: bool = False,
+    example: float,
+) -> float:
+    """Check that a setting is a finite number in an interval.
+
+    Args:
+        name: The setting as the user writes it, for the message.
+        value: What the user gave.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+        low_open: Whether ``low`` itself is excluded.
+        high_open: Whether ``high`` itself is excluded.
+        example: A value that works, for the message.
+
+    Returns:
+        The value as a float.
+
+    Raises:
+        UserError: The value is no number, or lies outside the interval.
+    """
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+        above = value > low if low_open else value >= low
+        below = value < high if high_open else value <= high
+        if above and below:
+            return float(value)
+    if low == -math.inf and high == math.inf:
+        expected = "a finite number"
+    elif high == math.inf:
+        expected = f"a number {'above' if low_open else 'of at least'} {low:g}"
+    else:
+        expected = f"a number in {'(' if low_open else '['}{low:g}, {high:g}{')' if high_open else ']'}"
+    raise UserError(f"{name}={value}", expected, f"try {name}={example:g}")
+
+
+def check_integer(name: str, value: object, low: int, *, example: int) -> int:
+    """Check that a setting is a whole number of at least ``low``.
+
+    Args:
+        name: The setting as the user writes it, for the message.
+        value: What the user gave.
+        low: The least value allowed.
+        example: A value that works, for the message.
+
+    Returns:
+        The value.
+
+    Raises:
+        UserError: The value is no whole number, or is below ``low``.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and value >= low:
+        return value
+    raise UserError(f"{name}={value}", f"a whole number of at least {low}", f"try {name}={example}")
+
+
+def check_flag(name: str, value: object) -> bool:
+    """Check that a setting is true or false.
+
+    Args:
+        name: The setting as the user writes it, for the message.
+        value: What the user gave.
+
+    Returns:
+        The value.
+
+    Raises:
+        UserError: The value is neither.
+    """
+    if isinstance(value, bool):
+        return value
+    raise UserError(f"{name}={value}", "true or false", f"try {name}=true")
+
+
+def check_choice(name: str, value: object, choices: Collection[str]) -> str:
+    """Check that a setting is one of several words.
+
+    Args:
+        name: The setting as the user writes it, for the message.
+        value: What the user gave.
+        choices: The words allowed.
+
+    Returns:
+        The value.
+
+    Raises:
+        UserError: The value is none of them; the message suggests the nearest.
+    """
+    if isinstance(value, str) and value in choices:
+        return value
+    nearest = difflib.get_close_matches(str(value), list(choices), n=1, cutoff=0.0)[0]
+    raise UserError(f"{name}={value}", f"one of {', '.join(choices)}", f"try {name}={nearest}")

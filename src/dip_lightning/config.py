@@ -1,0 +1,102 @@
+"""The configuration: where it lies, how it is composed outside the command line, and how objects are built from it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from dip_lightning.errors import UserError
+
+__all__ = ["build", "compose_config", "config_folder", "imply", "register_resolvers"]
+
+
+def config_folder() -> Path:
+    """The Hydra tree: beside ``src/`` in a checkout, inside the package in a wheel."""
+    package = Path(__file__).resolve().parent
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parents[1] / "conf"
+
+
+def imply(overrides: Sequence[str]) -> list[str]:
+    """Add what the overrides imply: a picture of the user's own is taken as it is.
+
+    ``image.path=photo.png`` without a word on degradation gets ``degradation=none``: adding noise to somebody's photo
+    unasked would hand back a worse picture than they gave. The samples keep the default noise.
+
+    Args:
+        overrides: What stands on the command line.
+
+    Returns:
+        The same, with ``degradation=none`` added where it is implied.
+    """
+    own = any(o.startswith("image.path=") and "skimage:" not in o for o in overrides)
+    clean = any(o.startswith("image.clean=") and not o.endswith("=null") for o in overrides)
+    said = any(o.lstrip("+~").startswith(("degradation=", "degradation.", "degradation@")) for o in overrides)
+    experiment = any(o.lstrip("+").startswith("experiment=") for o in overrides)
+    implied = (own or clean) and not said and not experiment
+    return [*overrides, "degradation=none"] if implied else list(overrides)
+
+
+def register_resolvers() -> None:
+    """Make ``${if_gpu:accelerator,with,without}`` known, by which a preset chooses its size by the machine."""
+
+    def if_gpu(accelerator: str, with_gpu: Any, without: Any) -> Any:
+        import torch  # here: composing and printing a configuration must not load it
+
+        return with_gpu if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available() else without
+
+    OmegaConf.register_new_resolver("if_gpu", if_gpu, replace=True)
+
+
+def compose_config(overrides: Sequence[str] = ()) -> DictConfig:
+    """Compose a configuration as the command line does.
+
+    Args:
+        overrides: As on the command line: ``["model=unet", "iterations=500"]``.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        hydra.errors.HydraException: An override is wrong.
+    """
+    register_resolvers()
+    # Inside a Hydra application there is one already; it is put back when the block ends.
+    before = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(config_folder()), version_base="1.3", job_name="dip"):
+            return compose("config", overrides=imply(overrides))
+    finally:
+        GlobalHydra.instance().hydra = before
+
+
+def build(node: DictConfig, **arguments: Any) -> Any:
+    """Build the object that a node's ``_target_`` names.
+
+    Args:
+        node: The configuration of the object.
+        **arguments: Further arguments, which win over those of the node.
+
+    Returns:
+        The object.
+
+    Raises:
+        UserError: The object refused a value, or does not know one.
+    """
+    try:
+        return instantiate(node, **arguments)
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, UserError):
+            raise cause from None
+        if isinstance(cause, TypeError) and "unexpected keyword argument" in str(cause):
+            raise UserError(
+                f"{node.get('_target_')}: {str(cause).split('() ')[-1]}", "a setting that it has", "see dip --help"
+            ) from None
+        raise

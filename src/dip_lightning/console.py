@@ -1,0 +1,48 @@
+"""The table at the end of a run."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+__all__ = ["print_summary"]
+
+
+def print_summary(summary: dict[str, Any], run_folder: Path, console: Console | None = None) -> None:
+    """Print what a run reached and where its files are.
+
+    Args:
+        summary: The content of ``summary.json``.
+        run_folder: The folder of the run.
+        console: Where to print; None for standard output.
+    """
+    console = console or Console()
+    table = Table(title=f"{summary['model']}, {summary['num_parameters']:,} parameters", title_justify="left")
+    table.add_column("", no_wrap=True)
+    table.add_column("PSNR (dB)", justify="right")
+    table.add_column("at iteration", justify="right")
+    table.add_column("within 0.1 dB", justify="right")
+    table.add_column("within 0.5 dB", justify="right")
+    if summary["psnr_observation"] is not None:
+        table.add_row("noisy image", f"{summary['psnr_observation']:.2f}", "", "", "")
+    for name, title in (("one_pass", "peak, one-pass"), ("averaged", "peak, averaged")):
+        peak = summary[name]
+        if peak is not None:
+            widths = [str(peak[f"plateau_{delta}db"]) for delta in ("0.1", "0.5")]
+            table.add_row(title, f"{peak['peak_psnr']:.2f}", str(peak["peak_iteration"]), *widths)
+    selected = summary["selected"]
+    quality = "not measured" if selected["psnr"] is None else f"{selected['psnr']:.2f}"
+    table.add_row("restored", quality, str(selected["iteration"]), "", "")
+    console.print(table)
+    seconds = summary["seconds"]
+    console.print(
+        f"{summary['iterations']} iterations in {seconds:.1f} s ({summary['seconds_per_iteration']:.3f} s each), "
+        f"{summary['precision']} on {escape(summary['device'])}. {summary['stopping']['reason']}",
+        soft_wrap=True,
+        highlight=False,
+    )
+    if summary["restores"]:
+        console.print(f"Diverged and restored {len(summary['restores'])} times.", highlight=False)
+    console.print(f"Run folder: {escape(str(run_folder))}", soft_wrap=True, highlight=False)

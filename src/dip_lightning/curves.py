@@ -1,0 +1,89 @@
+"""The values of every iteration, kept on the device until somebody asks for a block of them."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+__all__ = ["COLUMNS", "Curves", "write_csv"]
+
+# The columns of `curves.csv` after `iteration`, in this order; a column that was not measured is left out.
+COLUMNS = ("loss", "psnr_one_pass", "psnr_averaged", "psnr_observation", "psnr_eval")
+
+
+class Curves:
+    """Named values, one an iteration, in buffers of fixed size on the device.
+
+    Recording never waits for the device; :meth:`block` does, and copies many iterations at once.
+    """
+
+    def __init__(self, iterations: int, device: torch.device, dtype: torch.dtype) -> None:
+        """Make room for a number of iterations.
+
+        Args:
+            iterations: How many iterations the fit may have.
+            device: Where the values arise.
+            dtype: float32 or float64.
+        """
+        self.iterations = iterations
+        self.recorded = 0
+        self._device = device
+        self._dtype = dtype
+        self._buffers: dict[str, Tensor] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """The names recorded so far."""
+        return list(self._buffers)
+
+    def record(self, name: str, iteration: int, value: Tensor) -> None:
+        """Keep one value.
+
+        Args:
+            name: Which curve.
+            iteration: Which iteration, from 0.
+            value: A tensor of shape () on the device.
+        """
+        if name not in self._buffers:
+            self._buffers[name] = torch.full((self.iterations,), torch.nan, device=self._device, dtype=self._dtype)
+        self._buffers[name][iteration] = value
+        self.recorded = max(self.recorded, iteration + 1)
+
+    def value(self, name: str, iteration: int) -> Tensor:
+        """Return one recorded value, a tensor of shape () on the device."""
+        return self._buffers[name][iteration]
+
+    def block(self, start: int = 0, stop: int | None = None) -> dict[str, NDArray[np.floating]]:
+        """Copy a range of iterations to the host; on a GPU this waits until they are computed.
+
+        Args:
+            start: The first iteration.
+            stop: The iteration after the last; None for all that were recorded.
+
+        Returns:
+            For each name an array of ``stop - start`` values, NaN where nothing was recorded.
+        """
+        stop = self.recorded if stop is None else stop
+        names = self.names
+        if not names:
+            return {}
+        rows = torch.stack([self._buffers[name][start:stop] for name in names]).cpu().numpy()
+        return dict(zip(names, rows, strict=True))
+
+
+def write_csv(path: Path, curves: dict[str, NDArray[np.floating]]) -> None:
+    """Write curves as text: a header, then one line an iteration; empty where a value was not measured.
+
+    Args:
+        path: The file to write.
+        curves: Arrays of equal length by name.
+    """
+    names = [name for name in COLUMNS if name in curves] + sorted(set(curves) - set(COLUMNS))
+    rows = zip(*(curves[name] for name in names), strict=True)
+    lines = [",".join(["iteration", *names])]
+    for iteration, row in enumerate(rows):
+        # Nine digits hold a float32 exactly.
+        lines.append(",".join([str(iteration), *("" if np.isnan(value) else f"{value:.9g}" for value in row)]))
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")

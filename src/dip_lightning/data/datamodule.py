@@ -1,0 +1,68 @@
+"""The data of a fit in Lightning's terms: one image, and as many empty batches as there are iterations."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytorch_lightning as pl
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader
+
+from dip_lightning.checks import check_integer
+from dip_lightning.data.degradation import Degradation
+from dip_lightning.data.observation import Observation, load_observation
+
+__all__ = ["ImageDataModule"]
+
+
+class ImageDataModule(pl.LightningDataModule):
+    """Loads one observation, and counts out the iterations of one epoch.
+
+    A batch is only a number. The image is a buffer of the module and moves to the device once; a loader that
+    yielded it would copy it every iteration.
+    """
+
+    def __init__(
+        self,
+        path: str | NDArray[np.generic],
+        degradation: Degradation,
+        *,
+        iterations: int,
+        clean: str | NDArray[np.generic] | None = None,
+        crop: int | Sequence[int] | None = None,
+        size: int | Sequence[int] | None = None,
+    ) -> None:
+        """Keep the settings; nothing is read yet.
+
+        Args:
+            path: See :func:`~dip_lightning.data.observation.load_observation`, as for all that is not named here.
+            degradation: What corrupts the picture.
+            iterations: How many iterations the fit has.
+            clean: The clean image, for measuring.
+            crop: Which part of the picture.
+            size: What it is resized to.
+
+        Raises:
+            UserError: The number of iterations is not positive.
+        """
+        super().__init__()
+        self.iterations = check_integer("iterations", iterations, 1, example=2000)
+        self._path, self._degradation = path, degradation
+        self._clean, self._crop, self._size = clean, crop, size
+        self._observation: Observation | None = None
+
+    @property
+    def observation(self) -> Observation:
+        """The observation, loaded on first use.
+
+        Raises:
+            UserError: A file cannot be read, or the settings do not fit it.
+        """
+        if self._observation is None:
+            self._observation = load_observation(
+                self._path, self._degradation, clean=self._clean, crop=self._crop, size=self._size
+            )
+        return self._observation
+
+    def train_dataloader(self) -> DataLoader[int]:
+        """Count the iterations."""
+        return DataLoader(range(self.iterations), batch_size=None)  # type: ignore[arg-type]

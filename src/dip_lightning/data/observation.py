@@ -1,0 +1,184 @@
+"""From files and settings to what is fitted and what it is measured against."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import skimage.data
+import skimage.transform
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dip_lightning.checks import check_integer
+from dip_lightning.data.degradation import Degradation, NoDegradation
+from dip_lightning.data.image_io import picture_from_array, read_image
+from dip_lightning.data.picture import Picture
+from dip_lightning.errors import UserError
+
+__all__ = ["SAMPLES", "Observation", "load_observation"]
+
+# Photographs that scikit-image brings along; `image.path=skimage:NAME` picks one.
+SAMPLES = ("astronaut", "camera", "chelsea", "coffee", "coins", "moon", "rocket", "brick", "grass", "gravel")
+
+_SAMPLE_PREFIX = "skimage:"
+_SMALLEST_SIDE = 8
+
+
+@dataclass(frozen=True)
+class Observation:
+    """An image to be restored.
+
+    Attributes:
+        noisy: The observation y, (1, C, H, W) float64; in [0, 1] unless the noise was not clipped.
+        clean: The clean image x, of the same shape, in [0, 1]; None for a picture of which there is none.
+        picture: The file that y came from: format, mode, depth and alpha of what will be handed back.
+        source: Where it came from, for records.
+        sigma: Standard deviation of the noise on the scale 0 to 255, where it is known.
+    """
+
+    noisy: Tensor
+    clean: Tensor | None
+    picture: Picture
+    source: str
+    sigma: float | None
+
+
+def load_observation(
+    path: str | NDArray[np.generic],
+    degradation: Degradation,
+    *,
+    clean: str | NDArray[np.generic] | None = None,
+    crop: int | Sequence[int] | None = None,
+    size: int | Sequence[int] | None = None,
+) -> Observation:
+    """Read a picture, choose a part of it and corrupt it.
+
+    Args:
+        path: An image file, ``skimage:NAME`` for a sample, or an array of samples (H, W[, C]), uint8 or uint16.
+        degradation: What corrupts it; :class:`NoDegradation` for one that is corrupted already.
+        clean: The clean image, for measuring; allowed only where nothing is added to ``path``.
+        crop: Side of the central square in pixels, or ``[top, left, height, width]``; None for all.
+        size: Longest side in pixels, or ``[height, width]``, after cropping; None to leave it.
+
+    Returns:
+        The observation.
+
+    Raises:
+        UserError: A file cannot be read, or the settings do not fit it.
+    """
+    picture = _resize(_crop(_read(path), crop), size)
+    if min(picture.height, picture.width) < _SMALLEST_SIDE:
+        raise UserError(
+            f"a picture of {picture.height}x{picture.width} pixels",
+            f"at least {_SMALLEST_SIDE} on each side",
+            "use a larger part of it",
+        )
+    exact = picture.to_unit()
+    truth: NDArray[np.float64] | None = None
+    if clean is not None:
+        if not isinstance(degradation, NoDegradation):
+            raise UserError(
+                "image.clean together with noise to add",
+                "a picture that is noisy already",
+                "try degradation=none, or leave image.clean out",
+            )
+        truth = _resize(_crop(_read(clean, "image.clean"), crop), size).to_unit()
+        if truth.shape != exact.shape:
+            raise UserError(
+                f"image.clean of {_describe(truth)}", f"{_describe(exact)}, as image.path has", "name its clean image"
+            )
+    elif not isinstance(degradation, NoDegradation):
+        truth = exact
+    return Observation(
+        noisy=_to_tensor(degradation(exact)),
+        clean=None if truth is None else _to_tensor(truth),
+        picture=picture,
+        source=path if isinstance(path, str) else "array",
+        sigma=degradation.sigma,
+    )
+
+
+def _read(path: str | NDArray[np.generic], name: str = "image.path") -> Picture:
+    if isinstance(path, np.ndarray):
+        return picture_from_array(path)
+    if not isinstance(path, (str, Path)):
+        raise UserError(f"{name}={path}", "the name of an image file", f"try {name}=photo.png")
+    path = str(path)
+    if not path.startswith(_SAMPLE_PREFIX):
+        return read_image(path)
+    sample = path.removeprefix(_SAMPLE_PREFIX)
+    if sample not in SAMPLES:
+        raise UserError(f"{name}={path}", f"one of {', '.join(SAMPLES)}", f"try {name}={_SAMPLE_PREFIX}astronaut")
+    return picture_from_array(getattr(skimage.data, sample)())
+
+
+def _crop(picture: Picture, crop: int | Sequence[int] | None) -> Picture:
+    if crop is None:
+        return picture
+    height, width = picture.height, picture.width
+    if isinstance(crop, int):
+        side = check_integer("image.crop", crop, 1, example=128)
+        top, left, rows, columns = (height - side) // 2, (width - side) // 2, side, side
+    else:
+        top, left, rows, columns = _whole_numbers("image.crop", crop, 4, "[top,left,height,width]")
+    if top < 0 or left < 0 or rows < 1 or columns < 1 or top + rows > height or left + columns > width:
+        raise UserError(
+            f"image.crop={_plain(crop)}",
+            f"a part of the picture of {height}x{width} pixels",
+            f"try image.crop={min(height, width)}",
+        )
+    return picture.cropped(top, left, rows, columns)
+
+
+def _resize(picture: Picture, size: int | Sequence[int] | None) -> Picture:
+    if size is None:
+        return picture
+    if isinstance(size, int):
+        longest = check_integer("image.size", size, 1, example=512)
+        scale = longest / max(picture.height, picture.width)
+        rows, columns = max(1, round(picture.height * scale)), max(1, round(picture.width * scale))
+    else:
+        rows, columns = _whole_numbers("image.size", size, 2, "[height,width]")
+        check_integer("image.size", min(rows, columns), 1, example=512)
+
+    def scaled(image: NDArray[np.float64]) -> NDArray[np.float64]:
+        result: NDArray[np.float64] = skimage.transform.resize(image, (rows, columns), order=3, anti_aliasing=True)  # type: ignore[no-untyped-call]
+        return result
+
+    resized = picture.with_unit(scaled(picture.to_unit()))
+    if picture.alpha is None:
+        return resized
+    alpha = Picture(picture.alpha[:, :, None])
+    return Picture(
+        resized.samples,
+        alpha.with_unit(scaled(alpha.to_unit())).samples[:, :, 0],
+        picture.format,
+        picture.palette,
+        picture.metadata,
+    )
+
+
+def _whole_numbers(name: str, value: object, count: int, form: str) -> list[int]:
+    numbers = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else []
+    if len(numbers) != count or not all(isinstance(n, int) and not isinstance(n, bool) for n in numbers):
+        raise UserError(f"{name}={_plain(value)}", f"a whole number or {form}", f"try '{name}={form}' with numbers")
+    return numbers
+
+
+def _plain(value: object) -> str:
+    """Write a list as the user would, without blanks."""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        value = list(value)
+    return str(value).replace(" ", "")
+
+
+def _describe(image: NDArray[np.float64]) -> str:
+    height, width, channels = image.shape
+    return f"{height}x{width} pixels and {channels} {'channel' if channels == 1 else 'channels'}"
+
+
+def _to_tensor(image: NDArray[np.float64]) -> Tensor:
+    """(H, W, C) → (1, C, H, W), contiguous."""
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None]

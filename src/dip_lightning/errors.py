@@ -1,0 +1,25 @@
+"""The one exception for what a user can cause and can mend."""
+
+__all__ = ["UserError"]
+
+
+class UserError(ValueError):
+    """A mistake in what the user gave: a setting, a file, a machine that cannot do what was asked.
+
+    Its text is one line with three parts: what was given, what was expected, and the way out. The command line
+    prints it without a traceback and exits with code 2.
+    """
+
+    def __init__(self, problem: str, expected: str, remedy: str) -> None:
+        """Compose the line.
+
+        Args:
+            problem: What was given, with its value: ``"dropout=1.5"``.
+            expected: What would have been right: ``"a probability in [0, 1)"``.
+            remedy: What to do now: ``"try dropout=0.1"``.
+        """
+        self.problem = problem
+        self.expected = expected
+        self.remedy = remedy
+        # File names and values may hold line breaks; the message must stay one line.
+        super().__init__(" ".join(f"{problem}: expected {expected}; {remedy}".split()))

@@ -1,0 +1,89 @@
+"""The two figures of a run: its pictures side by side, and its curves."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+__all__ = ["write_comparison", "write_curves"]
+
+# Okabe and Ito's colours, which people who see colours differently can tell apart.
+_BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
+
+
+def write_comparison(path: Path, panels: Mapping[str, NDArray[np.floating]]) -> None:
+    """Write images side by side, each pixel as a square.
+
+    Args:
+        path: The PNG file.
+        panels: (H, W, C) in [0, 1] by title, of equal size.
+    """
+    height, width = next(iter(panels.values())).shape[:2]
+    # Whole multiples of the pixels, so that small crops are magnified without interpolation; large ones keep theirs.
+    magnified = max(1, round(360 / width))
+    dpi = 100
+    columns, rows = width * magnified / dpi, height * magnified / dpi
+    gap, title = 0.12, 0.55
+    figure = Figure(figsize=(len(panels) * (columns + gap) + gap, rows + title + gap), dpi=dpi)
+    full_width, full_height = figure.get_size_inches()
+    for index, (name, image) in enumerate(panels.items()):
+        left = (gap + index * (columns + gap)) / full_width
+        axes = figure.add_axes((left, gap / full_height, columns / full_width, rows / full_height))
+        shown = np.clip(image, 0, 1)
+        if shown.shape[2] == 1:
+            axes.imshow(shown[:, :, 0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        else:
+            axes.imshow(shown, interpolation="nearest")
+        axes.set_axis_off()
+        axes.set_title(name, fontsize=11, pad=5)
+    figure.savefig(path)
+
+
+def write_curves(path: Path, curves: dict[str, NDArray[np.floating]], summary: dict[str, Any]) -> None:
+    """Draw PSNR over iterations, with the peak and the plateau of the averaged output.
+
+    Args:
+        path: The PNG file.
+        curves: One array an iteration, by the names of ``curves.csv``.
+        summary: The content of ``summary.json``.
+    """
+    figure = Figure(figsize=(8.6, 4.8), dpi=130, layout="constrained")
+    axes = figure.add_subplot()
+    iterations = np.arange(len(curves["loss"]))
+    if "psnr_one_pass" in curves:
+        axes.plot(iterations, curves["psnr_one_pass"], color=_BLUE, alpha=0.35, linewidth=0.7, label="one-pass output")
+    if "psnr_eval" in curves:
+        measured = np.isfinite(curves["psnr_eval"])
+        values = curves["psnr_eval"][measured]
+        axes.plot(iterations[measured], values, ".", color=_GREEN, markersize=4, label="evaluation mode")
+    if "psnr_averaged" in curves:
+        axes.plot(iterations, curves["psnr_averaged"], color=_BLUE, linewidth=2, label="averaged output")
+    fidelity = curves["psnr_observation"]
+    axes.plot(iterations, fidelity, color=_GREY, linewidth=1, linestyle="--", label="to the observation")
+    if summary["psnr_observation"] is not None:
+        axes.axhline(summary["psnr_observation"], color=_GREY, linewidth=1, linestyle=":", label="noisy image")
+    averaged = summary["averaged"]
+    if averaged is not None:
+        best, at = averaged["peak_psnr"], averaged["peak_iteration"]
+        near = np.nan_to_num(curves["psnr_averaged"], nan=-np.inf) >= best - 0.1
+        axes.fill_between(
+            iterations, 0, 1, where=near, transform=axes.get_xaxis_transform(), color=_ORANGE, alpha=0.18, linewidth=0
+        )
+        label = f"peak {best:.2f} dB at {at}; shaded: within 0.1 dB"
+        axes.plot([at], [best], "o", color=_ORANGE, markersize=7, label=label)
+    # The first iterations start far below everything of interest.
+    finite = np.concatenate([values[np.isfinite(values)] for name, values in curves.items() if name != "loss"])
+    if finite.size:
+        low, high = np.percentile(finite, 3), finite.max()
+        axes.set_ylim(min(low, high - 6) - 0.5, high + 0.8)
+    axes.set_xlim(0, max(len(iterations) - 1, 1))
+    axes.set_xlabel("iteration")
+    axes.set_ylabel("PSNR (dB)")
+    precision, count = summary["precision"], summary["num_parameters"]
+    axes.set_title(f"{summary['model']}, {count:,} parameters, dropout {summary['dropout']}, {precision}", fontsize=11)
+    axes.grid(alpha=0.25)
+    axes.legend(loc="lower right", fontsize=8.5)
+    figure.savefig(path)

@@ -1,0 +1,148 @@
+"""One fit, start to end: builds the parts from a configuration, runs the trainer, writes the outputs."""
+
+import logging
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from omegaconf import DictConfig
+from pytorch_lightning.loggers import TensorBoardLogger
+from torch import Tensor
+
+from dip_lightning import environment
+from dip_lightning.callbacks import OutputEMA
+from dip_lightning.config import build
+from dip_lightning.data import Picture
+from dip_lightning.metrics import psnr
+from dip_lightning.parts import Parts, build_parts
+from dip_lightning.precision import Precision
+from dip_lightning.run_folder import write_run
+from dip_lightning.summary import final_figures, hyperparameters, summarise
+
+__all__ = ["FitResult", "fit"]
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a fit hands back.
+
+    Attributes:
+        picture: The restored picture, like the one that was given.
+        curves: One array an iteration, by the names of ``curves.csv``; NaN where nothing was measured.
+        summary: The content of ``summary.json``.
+        run_folder: Where the files are, or None where none were written.
+    """
+
+    picture: Picture
+    curves: dict[str, NDArray[np.floating]]
+    summary: dict[str, Any]
+    run_folder: Path | None
+
+    @property
+    def image(self) -> NDArray[np.unsignedinteger]:
+        """The restored image: (H, W) grey or (H, W, 3) RGB, of the type that was given, without alpha."""
+        samples = self.picture.samples
+        return samples[:, :, 0] if samples.shape[2] == 1 else samples
+
+
+def fit(
+    cfg: DictConfig,
+    run_folder: Path | None = None,
+    *,
+    image: NDArray[np.generic] | None = None,
+    clean: NDArray[np.generic] | None = None,
+) -> FitResult:
+    """Fit one image.
+
+    Args:
+        cfg: The composed configuration; see ``conf/config.yaml``.
+        run_folder: Where to write; None writes nothing.
+        image: Samples to take instead of the file ``cfg.image.path``.
+        clean: Samples to take instead of the file ``cfg.image.clean``.
+
+    Returns:
+        The restored picture and everything that was measured.
+
+    Raises:
+        UserError: A setting, a file or the machine does not allow what was asked.
+        KeyboardInterrupt: Ctrl-C came before the first iteration. A later one ends the fit with what was reached.
+    """
+    precision: Precision = build(cfg.precision)
+    arrays = {name: array for name, array in (("path", image), ("clean", clean)) if array is not None}
+    with precision.in_force(), _quiet():
+        parts = build_parts(cfg, run_folder, precision, arrays)
+        environment.reset_peak_memory(parts.trainer.strategy.root_device)
+        started = time.perf_counter()
+        parts.trainer.fit(parts.module, datamodule=parts.data)
+        seconds = time.perf_counter() - started
+        if parts.trainer.global_step == 0:  # Ctrl-C came before the first iteration: there is nothing to hand back
+            raise KeyboardInterrupt
+        selected = _outputs(parts)[cfg.select]
+        summary = summarise(parts, selected, seconds)
+        curves = parts.module.curves.block()
+        picture = parts.data.observation.picture.with_unit(_to_image(selected))
+        if run_folder is not None:
+            _log_final_figures(parts, summary)
+            if cfg.save_checkpoint:
+                parts.trainer.save_checkpoint(run_folder / "checkpoints" / "last.ckpt")
+            write_run(run_folder, restored=picture, summary=summary, curves=curves, panels=_panels(parts))
+    return FitResult(picture, curves, summary, run_folder)
+
+
+def _outputs(parts: Parts) -> dict[str, Tensor]:
+    """The outputs that may be handed back, by the words of ``select``; each (1, C, H, W)."""
+    outputs = {"one_pass": parts.module.iterate.one_pass}
+    ema = parts.find(OutputEMA)
+    if ema is not None and ema.average is not None:
+        outputs["averaged"] = ema.average
+    return outputs
+
+
+def _log_final_figures(parts: Parts, summary: dict[str, Any]) -> None:
+    for logger in parts.trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger.log_hyperparams(hyperparameters(parts, summary), final_figures(summary))
+            logger.finalize("success")
+
+
+def _panels(parts: Parts) -> dict[str, NDArray[np.float64]]:
+    """The images of ``comparison.png`` by their titles."""
+    observation = parts.data.observation
+    images = {"observation": observation.noisy}
+    images |= {f"{name.replace('_', '-')} output": image for name, image in _outputs(parts).items()}
+    panels = {}
+    for name, image in images.items():
+        title = name
+        if observation.clean is not None:
+            title += f", {float(psnr(image.double().cpu(), observation.clean)):.2f} dB"
+        panels[title] = _to_image(image)
+    if observation.clean is not None:
+        panels["clean image"] = _to_image(observation.clean)
+    return panels
+
+
+def _to_image(tensor: Tensor) -> NDArray[np.float64]:
+    """(1, C, H, W) → (H, W, C) float64 on the host."""
+    return tensor[0].permute(1, 2, 0).double().cpu().numpy()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Lightning's remarks on hardware and data loading out of the output; they do not concern one image."""
+    logger = logging.getLogger("pytorch_lightning")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
+            warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")  # Lightning on torch 2.13
+            yield
+    finally:
+        logger.setLevel(level)

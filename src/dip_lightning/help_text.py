@@ -1,0 +1,99 @@
+"""The text of ``dip --help``, read from the comments of the configuration files, so that it cannot differ from them."""
+
+import re
+import textwrap
+from pathlib import Path
+
+__all__ = ["help_text"]
+
+_USAGE = """\
+dip: restore an image with Deep Image Prior
+
+Usage: dip [GROUP=OPTION | KEY=VALUE]...      one fit
+       dip -m KEY=A,B [GROUP=C,D]...          one fit for each combination
+
+Examples:
+  dip experiment=quickstart                   the sample, as `make run` does
+  dip image.path=photo.png                    a picture of your own, taken as it is
+  dip model=unet dropout=0 precision=fp64 seed=1 iterations=500 degradation.sigma=50
+  dip -m model=unet,resnet,resunet seed=1,2
+
+Flags: -m, --multirun      sweep          --cfg job           print the configuration and stop
+       -sc install=SHELL   completion     --hydra-help        the flags of Hydra
+
+Each run writes a folder under outputs/; `tensorboard --logdir outputs` shows the curves.
+"""
+
+# "key: value  # comment", with any indentation; a key that opens a block has no value.
+_KEY = re.compile(r"^(?P<indent> *)(?P<key>\w+):(?: (?P<value>.*?))?(?:  # (?P<comment>.*))?$")
+
+
+def help_text(conf: Path) -> str:
+    """Compose the help.
+
+    Args:
+        conf: The folder of the configuration.
+
+    Returns:
+        Usage, the keys at the top, and for each group its options and their keys, each with its comment.
+    """
+    defaults = dict(re.findall(r"^  - (\w+): (\w+)", (conf / "config.yaml").read_text(encoding="utf-8"), re.MULTILINE))
+    parts = [_USAGE, "Keys at the top\n" + _keys(conf / "config.yaml", "")]
+    for group in sorted(folder for folder in conf.iterdir() if folder.is_dir() and folder.name != "hydra"):
+        options = sorted(group.glob("*.yaml"))
+        lines = [f"Group {group.name}"]
+        for option in options:
+            mark = "  (default)" if defaults.get(group.name) == option.stem else ""
+            lines.append(_wrap(f"  {group.name}={option.stem}{mark}", _describe(option)))
+        parts.append("\n".join(lines) + "\n" + _merged_keys(options, group.name, defaults.get(group.name, "")))
+    return "\n".join(parts)
+
+
+def _describe(option: Path) -> str:
+    """The first comment of a file, which says what the option is."""
+    comments = re.findall(r"^# (.*)$", option.read_text(encoding="utf-8"), re.MULTILINE)
+    return next((comment for comment in comments if not comment.startswith("@package")), "")
+
+
+def _parse(path: Path, prefix: str) -> list[tuple[str, str, str]]:
+    """Find (key, value, comment) of every key that has a comment."""
+    found = []
+    block = prefix
+    for line in path.read_text(encoding="utf-8").splitlines():
+        match = _KEY.match(line)
+        if match is None or match["key"] in ("_target_", "defaults"):
+            continue
+        if not match["indent"]:
+            block = prefix
+        if match["value"] is None:
+            block = f"{prefix}{match['key']}."
+        elif match["comment"]:
+            found.append((block + match["key"], match["value"], match["comment"]))
+    return found
+
+
+def _keys(path: Path, prefix: str) -> str:
+    return "".join(_wrap(f"  {key}={value}", comment) + "\n" for key, value, comment in _parse(path, prefix))
+
+
+def _merged_keys(options: list[Path], group: str, default: str) -> str:
+    """The keys of all options of a group, each once; the default option's values where it has the key."""
+    merged: dict[str, tuple[str, str, list[str]]] = {}
+    for option in sorted(options, key=lambda path: path.stem != default):
+        for key, value, comment in _parse(option, "" if group == "experiment" else f"{group}."):
+            merged.setdefault(key, (value, comment, []))[2].append(option.stem)
+    lines = []
+    for key, (value, comment, holders) in merged.items():
+        scope = "" if len(holders) == len(options) else f" [{', '.join(sorted(holders))}]"
+        lines.append(_wrap(f"    {key}={value}", comment + scope) + "\n")
+    return "".join(lines)
+
+
+def _wrap(head: str, text: str, column: int = 46, width: int = 118) -> str:
+    """Put ``text`` into a column beside ``head``, or below it where ``head`` is too long."""
+    lines = textwrap.wrap(text, width - column)
+    if not lines:
+        return head
+    indent = "\n" + " " * column
+    first = f"{head:<{column}}" if len(head) < column else head + indent
+    return first + indent.join(lines)

@@ -1,0 +1,22 @@
+"""Image quality, as plain functions on tensors; nothing here waits for the device."""
+
+import torch
+from torch import Tensor
+
+__all__ = ["psnr"]
+
+
+def psnr(prediction: Tensor, target: Tensor, value_range: float = 1.0) -> Tensor:
+    """Peak signal-to-noise ratio, 10·log10(range² / mse).
+
+    Args:
+        prediction: An image of any shape.
+        target: What it is compared with, of the same shape.
+        value_range: The distance between black and white.
+
+    Returns:
+        A tensor of shape () in dB on the device of the arguments: ``inf`` where they agree, ``nan`` where either
+        holds one.
+    """
+    error = torch.mean((prediction - target) ** 2)
+    return 10 * torch.log10(value_range**2 / error)

@@ -1,0 +1,150 @@
+"""The hourglass that U-net and residual U-net share: what differs between them is only the two kinds of block."""
+
+import math
+from abc import ABC, abstractmethod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dip_lightning.checks import check_choice, check_flag, check_integer
+from dip_lightning.errors import UserError
+from dip_lightning.models.layers import conv, conv_norm_act, make_dropout
+
+__all__ = ["UPSAMPLES", "Hourglass"]
+
+UPSAMPLES = ("bilinear", "nearest")
+
+
+class Hourglass(nn.Module, ABC):
+    """An encoder-decoder with skip connections; each level halves height and width, and doubles them again.
+
+    Level ``i`` maps its input ``x`` to ``decoder_i(concat(skip_i(x), upsample(inner(encoder_i(x)))))``, where
+    ``inner`` is the next level. Dropout stands between consecutive blocks (paper, section 3.4): after every encoder
+    block and after every decoder block but the outermost.
+    """
+
+    def __init__(
+        self,
+        *,
+        input_channels: int,
+        output_channels: int,
+        channels: int,
+        skip_channels: int,
+        levels: int,
+        hourglass: bool,
+        upsample: str,
+        padding: str,
+        activation: str,
+        dropout: float,
+        dropout_kind: str,
+    ) -> None:
+        """Build the levels from the blocks of the subclass.
+
+        Args:
+            input_channels: Channels of the input z.
+            output_channels: Channels of the image: 1 or 3.
+            channels: Channels of every encoder and decoder block.
+            skip_channels: Channels of each skip connection; 0 removes the skips.
+            levels: How many times the image is halved.
+            hourglass: False removes the down- and upsampling (paper, section 3.2) and keeps every parameter.
+            upsample: Interpolation in the decoder: ``"bilinear"`` or ``"nearest"``.
+            padding: Border of the 3×3 convolutions: ``"reflect"`` or ``"zeros"``.
+            activation: A key of :data:`dip_lightning.models.layers.ACTIVATIONS`.
+            dropout: Dropout probability between blocks, in [0, 1); 0 adds no layer.
+            dropout_kind: ``"element"`` or ``"channel"``.
+
+        Raises:
+            UserError: A value is not allowed.
+        """
+        super().__init__()
+        check_integer("model.input_channels", input_channels, 1, example=32)
+        check_integer("model.output_channels", output_channels, 1, example=3)
+        check_integer("model.channels", channels, 1, example=128)
+        check_integer("model.skip_channels", skip_channels, 0, example=4)
+        check_integer("model.levels", levels, 1, example=5)
+        self.hourglass = check_flag("model.hourglass", hourglass)
+        self.upsample = check_choice("model.upsample", upsample, UPSAMPLES)
+        self.padding = padding
+        self.activation = activation
+
+        self.encoders = nn.ModuleList()
+        self.skips = nn.ModuleList()
+        self.decoders = nn.ModuleList()
+        stride = 2 if hourglass else 1
+        level_channels = input_channels
+        for level in range(levels):
+            encoder = self.make_encoder(level_channels, channels, stride)
+            self.encoders.append(nn.Sequential(encoder, *make_dropout(dropout, dropout_kind)))
+            if skip_channels:
+                self.skips.append(conv_norm_act(level_channels, skip_channels, 1, activation=activation))
+            decoder = self.make_decoder(skip_channels + channels, channels)
+            last = level == 0  # the outermost decoder is followed by the head, not by another block
+            self.decoders.append(nn.Sequential(decoder, *([] if last else make_dropout(dropout, dropout_kind))))
+            level_channels = channels
+        self.head = conv(channels, output_channels, 1)
+
+    @abstractmethod
+    def make_encoder(self, in_channels: int, out_channels: int, stride: int) -> nn.Module:
+        """Make an encoder block: (N, in_channels, H, W) → (N, out_channels, ⌈H/stride⌉, ⌈W/stride⌉)."""
+
+    @abstractmethod
+    def make_decoder(self, in_channels: int, out_channels: int) -> nn.Module:
+        """Make a decoder block: (N, in_channels, H, W) → (N, out_channels, H, W)."""
+
+    @property
+    def smallest_side(self) -> int:
+        """Height or width in pixels below which the input is continued by reflection.
+
+        The innermost feature map must be at least 2×2: reflection needs two pixels, and so does a batch statistic.
+        """
+        return 2 ** len(self.encoders) + 1 if self.hourglass else 2
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Map the input to an image.
+
+        Args:
+            z: (N, input_channels, H, W), any H and W that :attr:`smallest_side` can be reflected from.
+
+        Returns:
+            (N, output_channels, H, W) in (0, 1).
+
+        Raises:
+            UserError: The image is too small for so many levels.
+        """
+        height, width = z.shape[-2:]
+        z = self._continue_border(z)
+        features = [z]
+        for encoder in self.encoders:
+            features.append(encoder(features[-1]))
+        out = features.pop()
+        for level in reversed(range(len(self.decoders))):
+            outer = features.pop()
+            out = self._upsample(out, outer)
+            if len(self.skips) > 0:
+                out = torch.cat((self.skips[level](outer), out), dim=1)
+            out = self.decoders[level](out)
+        return torch.sigmoid(self.head(out)[..., :height, :width])
+
+    def _upsample(self, inner: Tensor, outer: Tensor) -> Tensor:
+        """Double (N, C, h, w) and cut it to the height and width of ``outer``, which may be odd."""
+        if not self.hourglass:
+            return inner
+        align = False if self.upsample == "bilinear" else None
+        doubled = F.interpolate(inner, scale_factor=2, mode=self.upsample, align_corners=align)
+        return doubled[..., : outer.shape[-2], : outer.shape[-1]]
+
+    def _continue_border(self, z: Tensor) -> Tensor:
+        """Reflect a small ``z`` at its lower right border, up to :attr:`smallest_side`."""
+        missing = [max(0, self.smallest_side - side) for side in z.shape[-2:]]
+        if not any(missing):
+            return z
+        if any(more >= side for more, side in zip(missing, z.shape[-2:], strict=True)):
+            side = min(z.shape[-2:])
+            fitting = max(1, int(math.log2(max(2 * side - 2, 2))))
+            raise UserError(
+                f"an image of {z.shape[-2]}x{z.shape[-1]} pixels with model.levels={len(self.encoders)}",
+                f"at least {self.smallest_side // 2 + 1} pixels on each side",
+                f"try model.levels={fitting}",
+            )
+        return F.pad(z, (0, missing[1], 0, missing[0]), mode="reflect")

@@ -1,0 +1,139 @@
+"""The layers that the networks are built from. All tensors are (N, C, H, W)."""
+
+from collections.abc import Callable
+from typing import Literal
+
+from torch import Tensor, nn
+
+from dip_lightning.checks import check_choice, check_number
+
+__all__ = ["ACTIVATIONS", "DROPOUT_KINDS", "PADDINGS", "ResidualBlock", "conv", "conv_norm_act", "make_dropout"]
+
+# In place where the backward pass needs only the result: one feature map less to keep for each layer.
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "leaky_relu": lambda: nn.LeakyReLU(0.2, inplace=True),
+    "relu": lambda: nn.ReLU(inplace=True),
+    "elu": lambda: nn.ELU(inplace=True),
+    "silu": nn.SiLU,
+    "gelu": nn.GELU,
+}
+
+# How `nn.Conv2d` calls the ways to continue the border.
+PADDINGS: dict[str, Literal["reflect", "zeros"]] = {"reflect": "reflect", "zeros": "zeros"}
+
+DROPOUT_KINDS: dict[str, Callable[[float], nn.Module]] = {"element": nn.Dropout, "channel": nn.Dropout2d}
+
+
+def conv(
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int,
+    *,
+    stride: int = 1,
+    padding: str = "reflect",
+    bias: bool = True,
+) -> nn.Conv2d:
+    """Make a convolution whose output is as large as its input divided by the stride, rounded up.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        kernel_size: 1 or 3.
+        stride: 1, or 2 to halve height and width.
+        padding: How the border is continued: ``"reflect"`` or ``"zeros"``.
+        bias: Whether a bias is added.
+
+    Raises:
+        UserError: The padding is unknown.
+    """
+    border = kernel_size // 2
+    mode = PADDINGS[check_choice("model.padding", padding, PADDINGS)] if border else "zeros"
+    return nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=border, bias=bias, padding_mode=mode)
+
+
+def conv_norm_act(
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int,
+    *,
+    stride: int = 1,
+    padding: str = "reflect",
+    activation: str = "leaky_relu",
+) -> nn.Sequential:
+    """Make Conv → BN → Act, the unit of the paper's section 3.4.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        kernel_size: 1 or 3.
+        stride: 1, or 2 to halve height and width.
+        padding: See :func:`conv`.
+        activation: A key of :data:`ACTIVATIONS`.
+
+    Raises:
+        UserError: The padding or the activation is unknown.
+    """
+    return nn.Sequential(
+        conv(in_channels, out_channels, kernel_size, stride=stride, padding=padding),
+        nn.BatchNorm2d(out_channels),
+        make_activation(activation),
+    )
+
+
+def make_activation(name: str) -> nn.Module:
+    """Make an activation layer.
+
+    Args:
+        name: A key of :data:`ACTIVATIONS`.
+
+    Raises:
+        UserError: The name is unknown.
+    """
+    return ACTIVATIONS[check_choice("model.activation", name, ACTIVATIONS)]()
+
+
+def make_dropout(probability: float, kind: str) -> list[nn.Module]:
+    """Make the dropout layer that stands between two blocks.
+
+    Args:
+        probability: The share of activations set to zero while fitting, in [0, 1).
+        kind: ``"element"`` drops single activations, ``"channel"`` whole channels.
+
+    Returns:
+        One layer, or none where ``probability`` is 0, so that p = 0 is the network without dropout.
+
+    Raises:
+        UserError: The probability or the kind is not allowed.
+    """
+    check_number("dropout", probability, 0, 1, high_open=True, example=0.1)
+    check_choice("model.dropout_kind", kind, DROPOUT_KINDS)
+    return [DROPOUT_KINDS[kind](probability)] if probability > 0 else []
+
+
+class ResidualBlock(nn.Module):
+    """``act(body(x) + shortcut(x))``, or ``act(body(x))`` where there is no shortcut.
+
+    The order of the addition and the last activation is He et al.'s (2016): the sum is activated.
+    """
+
+    def __init__(self, body: nn.Module, shortcut: nn.Module | None, act: nn.Module | None = None) -> None:
+        """Compose the block.
+
+        Args:
+            body: The branch that learns the residual; its last layer is a normalisation.
+            shortcut: ``nn.Identity()`` or a projection to the body's channels; None removes the addition.
+            act: The activation after the addition; None for the DIP ResNet, which has none there.
+        """
+        super().__init__()
+        self.body = body
+        self.shortcut = shortcut
+        self.act = act
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the block to ``x`` (N, C_in, H, W); returns (N, C_out, H', W') of the body."""
+        out: Tensor = self.body(x)
+        if self.shortcut is not None:
+            out = out + self.shortcut(x)
+        if self.act is not None:
+            out = self.act(out)
+        return out

@@ -1,0 +1,139 @@
+"""The parts of one fit, built from its configuration."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+from omegaconf import DictConfig
+from pytorch_lightning.utilities.exceptions import MisconfigurationException  # type: ignore[attr-defined]
+from torch import nn
+
+from dip_lightning.callbacks import Interrupt, OutputEMA
+from dip_lightning.checks import check_choice, check_flag, check_integer
+from dip_lightning.config import build
+from dip_lightning.data import ImageDataModule, Observation
+from dip_lightning.errors import UserError
+from dip_lightning.module import DeepImagePrior
+from dip_lightning.precision import Precision
+
+__all__ = ["Parts", "build_parts"]
+
+Part = TypeVar("Part")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything that one fit consists of.
+
+    Attributes:
+        cfg: The configuration that the others were built from.
+        data: Counts the iterations, and holds the observation.
+        module: The network and its objective.
+        trainer: Runs the fit, with its callbacks and loggers.
+        precision: The arithmetic.
+    """
+
+    cfg: DictConfig
+    data: ImageDataModule
+    module: DeepImagePrior
+    trainer: pl.Trainer
+    precision: Precision
+
+    def find(self, kind: type[Part]) -> Part | None:
+        """Return the callback of a kind, or None where it was left out."""
+        callbacks: list[Any] = self.trainer.callbacks  # type: ignore[attr-defined]
+        return next((callback for callback in callbacks if isinstance(callback, kind)), None)
+
+
+def build_parts(
+    cfg: DictConfig, run_folder: Path | None, precision: Precision, arrays: dict[str, NDArray[np.generic]]
+) -> Parts:
+    """Build everything; whatever is wrong with the settings shows here, before anything is computed.
+
+    Args:
+        cfg: The composed configuration.
+        run_folder: Where loggers write; None for no logger.
+        precision: What the fit computes in.
+        arrays: Samples to take instead of files: ``path`` and ``clean``.
+
+    Returns:
+        The parts.
+
+    Raises:
+        UserError: A setting, a file or the machine does not allow what was asked.
+    """
+    seed = check_integer("seed", cfg.seed, 0, example=0)
+    select = check_choice("select", cfg.select, ("averaged", "one_pass"))
+    check_flag("save_checkpoint", cfg.save_checkpoint)
+    data: ImageDataModule = build(cfg.image, degradation=build(cfg.degradation), iterations=cfg.iterations, **arrays)
+    trainer = _build_trainer(cfg, run_folder, precision)
+    precision.check_device(trainer.strategy.root_device)
+    # Drawing the weights is the first thing that the seed decides.
+    pl.seed_everything(seed, verbose=False)
+    network = _build_network(cfg, data.observation)
+    parts = Parts(cfg, data, _build_module(cfg, network, data.observation, seed), trainer, precision)
+    if select == "averaged" and parts.find(OutputEMA) is None:
+        raise UserError("select=averaged without output_ema", "the callback that averages", "try select=one_pass")
+    return parts
+
+
+def _build_trainer(cfg: DictConfig, run_folder: Path | None, precision: Precision) -> pl.Trainer:
+    check_integer("trainer.log_every_n_steps", cfg.trainer.log_every_n_steps, 1, example=50)
+    callbacks = [build(node) for node in cfg.callbacks.values() if node is not None]
+    loggers = [] if run_folder is None else [build(node, save_dir=str(run_folder)) for node in cfg.logger.values()]
+    try:
+        trainer: pl.Trainer = build(
+            cfg.trainer,
+            precision=precision.lightning,
+            max_epochs=1,
+            callbacks=[*callbacks, Interrupt()],
+            logger=loggers or False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=any(isinstance(callback, pl.callbacks.ProgressBar) for callback in callbacks),
+        )
+    except Exception as error:
+        cause = error.__cause__ or error
+        if isinstance(cause, (MisconfigurationException, RuntimeError, ValueError)):
+            text = str(cause).splitlines()[0]
+            raise UserError(f"trainer: {text}", "a machine that can do so", "try trainer=cpu") from None
+        raise
+    return trainer
+
+
+def _build_network(cfg: DictConfig, observation: Observation) -> nn.Module:
+    """Build the network; the switches at the top of the configuration win over those of the model."""
+    switches: dict[str, Any] = {"dropout": cfg.dropout}
+    if "residual" in cfg.model:
+        switches["residual"] = cfg.residual
+    elif cfg.residual:
+        raise UserError(
+            f"residual={cfg.residual}", "a network with residual blocks", "try model=resunet or model=resnet"
+        )
+    network: nn.Module = build(cfg.model, output_channels=observation.noisy.shape[1], **switches)
+    return network
+
+
+def _build_module(cfg: DictConfig, network: nn.Module, observation: Observation, seed: int) -> DeepImagePrior:
+    noise = cfg.input_noise_std
+    if noise is None:
+        # The original's values: 1/20 for σ = 50, else 1/30.
+        noise = 1 / 20 if observation.sigma is not None and observation.sigma >= 50 else 1 / 30
+    # float32 here; Lightning converts the module, images included, to what the precision asks for.
+    module = DeepImagePrior(
+        network,
+        observation.noisy.float(),
+        None if observation.clean is None else observation.clean.float(),
+        input_channels=cfg.model.input_channels,
+        input_scale=cfg.input_scale,
+        input_noise_std=noise,
+        lr=cfg.lr,
+        seed=seed,
+    )
+    if check_flag("channels_last", cfg.channels_last):
+        module.to(memory_format=torch.channels_last)
+    return module

@@ -1,0 +1,81 @@
+"""In which arithmetic a fit runs, and proof of what was in force."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from dip_lightning.checks import check_choice, check_flag
+from dip_lightning.errors import UserError
+
+__all__ = ["LIGHTNING_PRECISIONS", "Precision"]
+
+# Lightning's word, the type of the weights, and the type that autocast computes convolutions in.
+LIGHTNING_PRECISIONS: dict[str, tuple[torch.dtype, torch.dtype | None]] = {
+    "64-true": (torch.float64, None),
+    "32-true": (torch.float32, None),
+    "bf16-mixed": (torch.float32, torch.bfloat16),
+    "16-mixed": (torch.float32, torch.float16),
+}
+
+
+class Precision:
+    """A precision option: Lightning's precision, and whether float32 products may be rounded to TF32.
+
+    TF32 is a setting of the process, on by default for convolutions; here it is on only where asked for, and set
+    back after the fit.
+    """
+
+    def __init__(self, name: str, lightning: str, tf32: bool = False) -> None:
+        """Set the precision.
+
+        Args:
+            name: The option's name, for records.
+            lightning: A key of :data:`LIGHTNING_PRECISIONS`.
+            tf32: Whether matrix products and convolutions of float32 use TF32.
+
+        Raises:
+            UserError: A value is not allowed.
+        """
+        self.name = name
+        self.lightning = check_choice("precision.lightning", lightning, LIGHTNING_PRECISIONS)
+        self.tf32 = check_flag("precision.tf32", tf32)
+
+    def check_device(self, device: torch.device) -> None:
+        """Refuse a device that would quietly compute in another precision.
+
+        Raises:
+            UserError: The device cannot do it.
+        """
+        asked, fallback = f"precision={self.name} on {device.type}", "try precision=fp32"
+        if self.tf32 and not (device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)):
+            raise UserError(asked, "an NVIDIA GPU of the Ampere generation or later", fallback)
+        if self.lightning == "16-mixed" and device.type != "cuda":
+            raise UserError(asked, "an NVIDIA GPU", "try precision=bf16")
+        if self.lightning == "64-true" and device.type == "mps":
+            raise UserError(asked, "a device that knows float64", fallback)
+
+    @contextmanager
+    def in_force(self) -> Iterator[None]:
+        """Allow or forbid TF32 inside the ``with`` block, in matrix products and in convolutions."""
+        before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+        try:
+            torch.backends.cuda.matmul.allow_tf32 = self.tf32
+            torch.backends.cudnn.allow_tf32 = self.tf32
+            yield
+        finally:
+            torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
+    def describe(self, weights: torch.dtype) -> dict[str, str | bool | None]:
+        """Tell what is in force now, read back from torch rather than from the settings.
+
+        Args:
+            weights: The type of the network's weights.
+        """
+        autocast = LIGHTNING_PRECISIONS[self.lightning][1]
+        return {
+            "weights": str(weights).removeprefix("torch."),
+            "autocast": None if autocast is None else str(autocast).removeprefix("torch."),
+            "tf32_matmul": torch.backends.cuda.matmul.allow_tf32,
+            "tf32_convolution": torch.backends.cudnn.allow_tf32,
+        }

@@ -1,0 +1,110 @@
+"""What a run reached, as the plain values of ``summary.json`` and of TensorBoard's HParams tab."""
+
+from typing import Any
+
+from torch import Tensor
+
+from dip_lightning import environment
+from dip_lightning.callbacks import DivergenceGuard, Interrupt, PeakPSNR
+from dip_lightning.metrics import psnr
+from dip_lightning.parts import Parts
+
+__all__ = ["final_figures", "hyperparameters", "summarise"]
+
+
+def summarise(parts: Parts, selected: Tensor, seconds: float) -> dict[str, Any]:
+    """Compose ``summary.json``; what needs a clean image is None without one.
+
+    Args:
+        parts: The parts of a finished fit.
+        selected: The image that is handed back, (1, C, H, W).
+        seconds: How long the fit took.
+
+    Returns:
+        Plain values. PSNRs are in dB, iterations count from 0, memory is in MB (10⁶ bytes).
+    """
+    cfg, module, observation = parts.cfg, parts.module, parts.data.observation
+    device = parts.trainer.strategy.root_device
+    iterations = module.curves.recorded
+    measured = parts.find(PeakPSNR)
+    peaks = {} if measured is None else {name: peak.as_summary() for name, peak in measured.peaks.items()}
+    averaged = peaks.get("averaged")
+    clean, quality = module.clean, None
+    if clean is not None:
+        quality = float(psnr(selected.to(clean), clean))
+    guard = parts.find(DivergenceGuard)
+    return {
+        "model": cfg.model._target_.rsplit(".", 1)[-1].lower(),
+        "num_parameters": sum(parameter.numel() for parameter in module.network.parameters()),
+        "residual": bool(cfg.residual),
+        "dropout": float(cfg.dropout),
+        "precision": parts.precision.name,
+        "precision_in_force": parts.precision.describe(next(module.network.parameters()).dtype),
+        "seed": cfg.seed,
+        "device": environment.describe_device(device),
+        "image": observation.source,
+        "height": observation.picture.height,
+        "width": observation.picture.width,
+        "channels": observation.noisy.shape[1],
+        "sigma": observation.sigma,
+        "input_noise_std": module.input_noise_std,
+        "iterations": iterations,
+        "seconds": round(seconds, 3),
+        "seconds_per_iteration": seconds / max(iterations, 1),
+        "peak_memory_mb": round(environment.peak_memory_mb(device), 1),
+        "psnr_observation": None if clean is None else float(psnr(module.observation, clean)),
+        "one_pass": peaks.get("one_pass"),
+        "averaged": averaged,
+        "eval": peaks.get("eval"),
+        "stopping": {
+            "rule": "none",
+            "iteration": iterations - 1,
+            "reason": _reason(parts),
+            "psnr": quality,
+            "gap_db": None if averaged is None or quality is None else averaged["peak_psnr"] - quality,
+        },
+        "selected": {"output": cfg.select, "iteration": iterations - 1, "psnr": quality},
+        "restores": [] if guard is None else guard.restored_at,
+        "versions": environment.versions(),
+        "git_commit": environment.git_commit(),
+    }
+
+
+def _reason(parts: Parts) -> str:
+    """Say in one sentence why the fit ended."""
+    interrupt, guard = parts.find(Interrupt), parts.find(DivergenceGuard)
+    if interrupt is not None and interrupt.interrupted:
+        return "It was interrupted."
+    if guard is not None and guard.gave_up:
+        return "It diverged again and again from the same weights; try a smaller lr or precision=fp64."
+    return "All iterations were done."
+
+
+def hyperparameters(parts: Parts, summary: dict[str, Any]) -> dict[str, Any]:
+    """The settings that TensorBoard's HParams tab compares runs by.
+
+    Args:
+        parts: The parts of the fit.
+        summary: The content of ``summary.json``.
+    """
+    cfg = parts.cfg
+    names = ("model", "residual", "dropout", "precision", "seed", "image", "sigma", "iterations", "num_parameters")
+    chosen = {name: summary[name] for name in names}
+    structure = {f"model.{key}": value for key, value in cfg.model.items() if key not in ("_target_", *names)}
+    values = chosen | structure | {"lr": cfg.lr, "alpha": cfg.alpha, "input_noise_std": summary["input_noise_std"]}
+    return {name: "none" if value is None else value for name, value in values.items()}
+
+
+def final_figures(summary: dict[str, Any]) -> dict[str, float]:
+    """The figures that TensorBoard's HParams tab shows beside the settings.
+
+    Args:
+        summary: The content of ``summary.json``.
+    """
+    figures = {"hparam/seconds": float(summary["seconds"])}
+    for curve in ("one_pass", "averaged"):
+        if summary[curve] is not None:
+            figures |= {f"hparam/{curve}/{name}": float(value) for name, value in summary[curve].items()}
+    if summary["selected"]["psnr"] is not None:
+        figures["hparam/selected_psnr"] = summary["selected"]["psnr"]
+    return figures

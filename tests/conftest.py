@@ -1,0 +1,59 @@
+"""What the tests share: a fit so small that it takes a second, and the command line without a new process."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from dip_lightning import cli
+from dip_lightning.config import compose_config
+from dip_lightning.fit import FitResult, fit
+
+# A network of some thousand parameters on 32x32 pixels.
+TINY = (
+    "trainer=cpu",
+    "model.channels=8",
+    "model.input_channels=4",
+    "image.crop=32",
+    "iterations=6",
+    "callbacks.fit_progress=null",
+)
+TINY_UNET = (*TINY, "model.levels=2")
+
+
+@pytest.fixture
+def tiny_fit() -> Callable[..., FitResult]:
+    """Return a function that fits with ``TINY_UNET`` and further overrides, writing files only where told."""
+
+    def run(*overrides: str, run_folder: Path | None = None) -> FitResult:
+        return fit(compose_config([*TINY_UNET, *overrides]), run_folder)
+
+    return run
+
+
+@dataclass(frozen=True)
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def dip(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., Outcome]:
+    """Return a function that runs ``dip`` with arguments in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["dip", *arguments])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        out, err = capfd.readouterr()
+        code = stop.value.code
+        return Outcome(0 if code is None else int(code), out, err)
+
+    return run
