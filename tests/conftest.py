@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
 from dip_lightning import cli
 from dip_lightning.config import compose_config
 from dip_lightning.fit import FitResult, fit
+
+# The networks here are too small for two threads to pay, and tests often share the machine.
+torch.set_num_threads(1)
 
 # A network of some thousand parameters on 32x32 pixels.
 TINY = (
@@ -41,9 +45,7 @@ class Outcome:
 
 
 @pytest.fixture
-def dip(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> Callable[..., Outcome]:
+def dip(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
     """Return a function that runs ``dip`` with arguments in an empty folder."""
     monkeypatch.chdir(tmp_path)
 

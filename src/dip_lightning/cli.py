@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from dip_lightning.config import config_folder, imply, register_resolvers
 from dip_lightning.errors import UserError
 from dip_lightning.help_text import help_text
+from dip_lightning.mistakes import tell
 
 __all__ = ["main"]
 
@@ -23,8 +24,8 @@ log = logging.getLogger(__name__)
 
 USER_ERROR, INTERRUPTED = 2, 130
 
-# What went wrong in the jobs of a multirun; one that fails does not keep the others from running.
-_failures: list[str] = []
+# For each job of a multirun what went wrong, or None; one that fails does not keep the others from running.
+_jobs: list[str | None] = []
 
 
 def main() -> NoReturn:
@@ -42,18 +43,18 @@ def main() -> NoReturn:
     # Hydra then raises what it would print, and the message can be made one line.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     register_resolvers()
-    _failures.clear()
+    _jobs.clear()
     try:
         _run()
     except (UserError, HydraException, OmegaConfBaseException) as error:
-        _complain(_one_line(error))
+        _complain(tell(error, config_folder()))
         sys.exit(USER_ERROR)
     except KeyboardInterrupt:
         _complain("interrupted")
         sys.exit(INTERRUPTED)
-    if _failures:
-        _complain(f"{len(_failures)} jobs of this multirun failed:")
-        print("\n".join(f"  {failure}" for failure in _failures), file=sys.stderr)
+    failed = [message for message in _jobs if message is not None]
+    if failed:
+        _complain(f"{len(failed)} of {len(_jobs)} jobs failed; the results of the others are kept")
         sys.exit(USER_ERROR)
     sys.exit(0)
 
@@ -66,7 +67,7 @@ def _run(cfg: DictConfig) -> None:
             interrupted = _fit(cfg, Path(hydra_config.runtime.output_dir))
         except (UserError, HydraException, OmegaConfBaseException) as error:
             # Raised through Hydra, it would come with a second line.
-            _complain(_one_line(error))
+            _complain(tell(error, config_folder()))
             sys.exit(USER_ERROR)
         if interrupted:
             sys.exit(INTERRUPTED)
@@ -75,15 +76,17 @@ def _run(cfg: DictConfig) -> None:
     try:
         interrupted = _fit(cfg, Path(hydra_config.runtime.output_dir))
     except (UserError, HydraException, OmegaConfBaseException) as error:
-        _failures.append(f"job {number} ({hydra_config.job.override_dirname}): {_one_line(error)}")
-        _complain(_failures[-1])
+        _jobs.append(f"job {number}: {tell(error, config_folder())}")
     except Exception as error:
-        log.exception("job %s failed", number)
-        _failures.append(f"job {number} ({hydra_config.job.override_dirname}): {type(error).__name__}: {error}")
+        log.exception("job %s failed", number)  # not the user's mistake: the traceback is wanted
+        _jobs.append(f"job {number}: {type(error).__name__}: {error}")
     else:
+        _jobs.append(None)
         if interrupted:
             _complain(f"interrupted in job {number}; the jobs after it were not started")
             sys.exit(INTERRUPTED)
+    if _jobs[-1] is not None:
+        _complain(_jobs[-1])
 
 
 def _fit(cfg: DictConfig, run_folder: Path) -> bool:
@@ -95,17 +98,6 @@ def _fit(cfg: DictConfig, run_folder: Path) -> bool:
     result = fit(cfg, run_folder)
     print_summary(result.summary, run_folder)
     return bool(result.summary["stopping"]["reason"] == "It was interrupted.")
-
-
-def _one_line(error: Exception) -> str:
-    """Shorten a message of Hydra or OmegaConf, which may span many lines, to what the user needs."""
-    if isinstance(error, UserError):
-        return str(error)
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    kept = [
-        line for line in lines if not line.startswith(("full_key:", "object_type=", "To append to your", "Set the"))
-    ]
-    return f"{' '.join(kept)}; see dip --help for what there is"
 
 
 def _complain(message: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import TensorBoardLogger
@@ -75,7 +76,7 @@ def fit(
     """
     precision: Precision = build(cfg.precision)
     arrays = {name: array for name, array in (("path", image), ("clean", clean)) if array is not None}
-    with precision.in_force(), _quiet():
+    with precision.in_force(), _isolated():
         parts = build_parts(cfg, run_folder, precision, arrays)
         environment.reset_peak_memory(parts.trainer.strategy.root_device)
         started = time.perf_counter()
@@ -132,17 +133,27 @@ def _to_image(tensor: Tensor) -> NDArray[np.float64]:
     return tensor[0].permute(1, 2, 0).double().cpu().numpy()
 
 
+# Remarks of Lightning that do not concern one image.
+_REMARKS = (
+    "does not have many workers",  # a batch is a number
+    "GPU available but not used",
+    "is smaller than the logging interval",  # CurveLogger logs what is left at the end
+    "AMP with fp16 is not supported on CPU",  # refused by Precision.check_device; Lightning would do something else
+    "isinstance.treespec, LeafSpec",  # Lightning 2.6 on torch 2.13
+)
+
+
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Lightning's remarks on hardware and data loading out of the output; they do not concern one image."""
+def _isolated() -> Iterator[None]:
+    """Keep Lightning's remarks out of the output, and its settings of the process from outliving the fit."""
     logger = logging.getLogger("pytorch_lightning")
-    level = logger.level
+    level, deterministic = logger.level, torch.are_deterministic_algorithms_enabled()
     logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-            warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
-            warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")  # Lightning on torch 2.13
+            for remark in _REMARKS:
+                warnings.filterwarnings("ignore", message=f".*{remark}")
             yield
     finally:
         logger.setLevel(level)
+        torch.use_deterministic_algorithms(deterministic)

@@ -4,7 +4,7 @@ import re
 import textwrap
 from pathlib import Path
 
-__all__ = ["help_text"]
+__all__ = ["find_keys", "help_text"]
 
 _USAGE = """\
 dip: restore an image with Deep Image Prior
@@ -47,6 +47,24 @@ def help_text(conf: Path) -> str:
             lines.append(_wrap(f"  {group.name}={option.stem}{mark}", _describe(option)))
         parts.append("\n".join(lines) + "\n" + _merged_keys(options, group.name, defaults.get(group.name, "")))
     return "\n".join(parts)
+
+
+def find_keys(conf: Path) -> dict[str, list[str]]:
+    """Find every key that has an explanation.
+
+    Args:
+        conf: The folder of the configuration.
+
+    Returns:
+        For each key the options that have it: ``{"model.levels": ["model=resunet", "model=unet"]}``; none for the
+        keys at the top.
+    """
+    found: dict[str, list[str]] = {key: [] for key, _, _ in _parse(conf / "config.yaml", "")}
+    for option in sorted(conf.glob("*/*.yaml")):
+        if option.parent.name not in ("experiment", "hydra"):
+            for key, _, _ in _parse(option, f"{option.parent.name}."):
+                found.setdefault(key, []).append(f"{option.parent.name}={option.stem}")
+    return found
 
 
 def _describe(option: Path) -> str:

@@ -83,6 +83,7 @@ def build_parts(
 
 def _build_trainer(cfg: DictConfig, run_folder: Path | None, precision: Precision) -> pl.Trainer:
     check_integer("trainer.log_every_n_steps", cfg.trainer.log_every_n_steps, 1, example=50)
+    check_choice("trainer.accelerator", cfg.trainer.accelerator, ("auto", "cpu", "gpu"))
     callbacks = [build(node) for node in cfg.callbacks.values() if node is not None]
     loggers = [] if run_folder is None else [build(node, save_dir=str(run_folder)) for node in cfg.logger.values()]
     try:

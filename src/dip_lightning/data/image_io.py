@@ -16,7 +16,7 @@ __all__ = ["SUFFIXES", "read_image", "write_image"]
 SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "TIFF": ".tif", "WEBP": ".webp", "BMP": ".bmp"}
 
 _FORMATS = "a PNG, JPEG, TIFF, WebP or BMP image"
-_ORIENTATION, _BITS_PER_SAMPLE = 0x0112, 258  # EXIF and TIFF tags
+_ORIENTATION = 0x0112  # a tag of EXIF and of TIFF
 
 # What each value of the EXIF orientation tag asks for, as an operation on rows and columns.
 _UPRIGHT: dict[int, Callable[[NDArray[np.generic]], NDArray[np.generic]]] = {
@@ -44,6 +44,10 @@ def read_image(path: str | Path) -> Picture:
     """
     path = Path(path)
     try:
+        if _is_tiff(path):
+            deep = _read_deep_tiff(path)
+            if deep is not None:
+                return deep
         with Image.open(path, formats=list(SUFFIXES)) as image:
             return _decode(path, image)
     except FileNotFoundError:
@@ -65,15 +69,13 @@ def read_image(path: str | Path) -> Picture:
 def _decode(path: Path, image: Image.Image) -> Picture:
     # A JPEG that holds further pictures (of a phone, say) is opened under another name.
     file_format = "JPEG" if image.format == "MPO" else str(image.format)
+    deep = file_format == "PNG" and _is_16_bit_png(image)  # asked first: reading EXIF may decode the image
     exif = image.getexif()
     orientation = exif.get(_ORIENTATION, 1)
     metadata = {key: image.info[key] for key in ("icc_profile", "dpi") if image.info.get(key)}
     palette = False
-    if file_format == "PNG" and _is_16_bit_png(image):
+    if deep:
         samples = _decode_png16(path)
-        samples = _UPRIGHT.get(orientation, np.asarray)(samples)
-    elif file_format == "TIFF" and 16 in _bits_per_sample(image):
-        samples = _decode_tiff16(path)
         samples = _UPRIGHT.get(orientation, np.asarray)(samples)
     else:
         image.load()
@@ -139,11 +141,6 @@ def _is_16_bit_png(image: Image.Image) -> bool:
     return any(";16" in str(tile.args) for tile in getattr(image, "tile", ()))
 
 
-def _bits_per_sample(image: Image.Image) -> tuple[int, ...]:
-    bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, ())
-    return bits if isinstance(bits, tuple) else (bits,)
-
-
 def _decode_png16(path: Path) -> NDArray[np.generic]:
     # Pillow cuts 16-bit colour down to 8. Imported where needed: most files never get here.
     import imagecodecs
@@ -155,20 +152,33 @@ def _decode_png16(path: Path) -> NDArray[np.generic]:
     return samples
 
 
-def _decode_tiff16(path: Path) -> NDArray[np.generic]:
+def _is_tiff(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the latter two: files beyond 4 GB
+
+
+def _read_deep_tiff(path: Path) -> Picture | None:
+    """Read a TIFF of 16-bit samples, of which Pillow knows only some; None for any other TIFF."""
     import tifffile
 
-    with tifffile.TiffFile(path) as file:
-        page = file.pages.first
-        samples = np.asarray(page.asarray())
-        if page.axes == "SYX":  # one plane a channel
-            samples = np.moveaxis(samples, 0, -1)
-        photometric = tifffile.PHOTOMETRIC(page.photometric)
-        if photometric is tifffile.PHOTOMETRIC.MINISWHITE and samples.dtype == np.uint16:
-            samples = 65535 - samples
-        elif photometric not in (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB):
-            raise UserError(f"{path} is a {photometric.name} TIFF", "grey or RGB at 16 bit", "convert it first")
-        return samples
+    try:
+        with tifffile.TiffFile(path) as file:
+            page = file.pages.first
+            if page.dtype != np.uint16:
+                return None
+            samples = np.asarray(page.asarray())
+    except tifffile.TiffFileError as error:
+        raise UserError(f"{path} is damaged ({error})", "a complete TIFF image", "get a fresh copy") from None
+    if page.axes == "SYX":  # one plane a channel
+        samples = np.moveaxis(samples, 0, -1)
+    photometric = tifffile.PHOTOMETRIC(page.photometric)
+    if photometric is tifffile.PHOTOMETRIC.MINISWHITE:
+        samples = 65535 - samples
+    elif photometric not in (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB):
+        raise UserError(f"{path} is a {photometric.name} TIFF", "grey or RGB at 16 bit", "convert it first")
+    tag = page.tags.get(_ORIENTATION)
+    samples = _UPRIGHT.get(1 if tag is None else int(tag.value), np.asarray)(samples)
+    return picture_from_array(samples, file_format="TIFF")
 
 
 def write_image(path: str | Path, picture: Picture) -> None:

@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from dip_lightning.callbacks import OutputEMA
+from dip_lightning.data import GaussianNoise, ImageDataModule
+from dip_lightning.errors import UserError
+from dip_lightning.models import UNet
+from dip_lightning.module import DeepImagePrior
+
+
+class Recorder(pl.Callback):
+    """Keeps a copy of every output."""
+
+    def __init__(self) -> None:
+        self.one_pass: list[Tensor] = []
+        self.averaged: list[Tensor] = []
+
+    def on_train_batch_end(  # type: ignore[override]
+        self, trainer: pl.Trainer, pl_module: DeepImagePrior, *args: object
+    ) -> None:
+        self.one_pass.append(pl_module.iterate.one_pass.clone())
+        assert pl_module.iterate.averaged is not None
+        self.averaged.append(pl_module.iterate.averaged.clone())
+
+
+@pytest.mark.parametrize("alpha", [0.99, 0.5, 0.0])
+def test_the_average_follows_the_papers_recursion(alpha: float) -> None:
+    data = ImageDataModule("skimage:camera", GaussianNoise(), iterations=8, crop=32)
+    torch.manual_seed(0)
+    network = UNet(channels=4, levels=2, input_channels=4, output_channels=1)
+    module = DeepImagePrior(network, data.observation.noisy.float(), input_channels=4)
+    ema, recorder = OutputEMA(alpha), Recorder()
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        max_epochs=1,
+        callbacks=[ema, recorder],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(module, datamodule=data)
+    expected = recorder.one_pass[0].double()
+    for image, averaged in zip(recorder.one_pass, recorder.averaged, strict=True):
+        if image is not recorder.one_pass[0]:
+            expected = alpha * expected + (1 - alpha) * image.double()
+        # float32 against float64: a few units in the last place.
+        np.testing.assert_allclose(averaged.double(), expected, atol=5e-7)
+    assert len(recorder.one_pass) == 8
+    assert ema.average is not None
+    assert torch.equal(ema.average, recorder.averaged[-1])
+
+
+@pytest.mark.parametrize("alpha", [1.2, 1.0, -0.1, "much"])
+def test_a_weight_outside_is_refused(alpha: object) -> None:
+    with pytest.raises(UserError, match=f"alpha={alpha}"):
+        OutputEMA(alpha)  # type: ignore[arg-type]

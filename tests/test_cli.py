@@ -1,0 +1,173 @@
+"""The command line, run in this process in an empty folder; what needs a process of its own has one."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dip_lightning.config import config_folder
+from tests.conftest import TINY_UNET, Outcome
+
+ROOT = Path(__file__).parents[1]
+Dip = Callable[..., Outcome]
+
+
+def run_folders(folder: Path) -> list[Path]:
+    return sorted(path.parent for path in folder.rglob("summary.json"))
+
+
+def summaries(folder: Path) -> list[dict[str, object]]:
+    return [json.loads((run / "summary.json").read_text()) for run in run_folders(folder)]
+
+
+def test_one_fit_ends_with_a_table_and_the_run_folder(dip: Dip, tmp_path: Path) -> None:
+    outcome = dip(*TINY_UNET)
+    assert outcome.code == 0
+    (run,) = run_folders(tmp_path)
+    assert str(run) in outcome.out.replace("\n", "")
+    for row in ("noisy image", "peak, one-pass", "peak, averaged", "restored", "within 0.1 dB"):
+        assert row in outcome.out
+    # outputs/<date>/<time>/
+    assert run.relative_to(tmp_path).parts[0] == "outputs"
+    assert len(run.relative_to(tmp_path).parts) == 3
+    assert (run / ".hydra" / "overrides.yaml").exists()
+
+
+def test_the_overrides_of_the_readme_do_what_they_say(dip: Dip, tmp_path: Path) -> None:
+    overrides = ["model=unet", "dropout=0", "precision=fp64", "seed=1", "iterations=5", "degradation.sigma=50"]
+    assert dip(*(o for o in TINY_UNET if not o.startswith("iterations")), *overrides).code == 0
+    (summary,) = summaries(tmp_path)
+    assert summary["model"] == "unet"
+    assert summary["dropout"] == 0
+    assert summary["precision"] == "fp64"
+    assert summary["seed"] == 1
+    assert summary["iterations"] == 5
+    assert summary["sigma"] == 50
+
+
+def test_a_multirun_fits_every_combination(dip: Dip, tmp_path: Path) -> None:
+    tiny = [o for o in TINY_UNET if not o.startswith("model.levels")]
+    assert dip("-m", *tiny, "model=unet,resnet,resunet", "seed=1,2").code == 0
+    found = {(summary["model"], summary["seed"]) for summary in summaries(tmp_path)}
+    assert found == {(model, seed) for model in ("unet", "resnet", "resunet") for seed in (1, 2)}
+    assert {run.parents[2].name for run in run_folders(tmp_path)} == {"multirun"}
+
+
+def test_a_job_that_fails_does_not_lose_the_others(dip: Dip, tmp_path: Path) -> None:
+    outcome = dip("-m", *TINY_UNET, "dropout=0,1.5,0.1")
+    assert outcome.code == 2
+    assert [summary["dropout"] for summary in summaries(tmp_path)] == [0, 0.1]
+    assert "1 of 3 jobs failed" in outcome.err
+    assert "dropout=1.5" in outcome.err
+    assert "Traceback" not in outcome.err + outcome.out
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["dropout=1.5"], "dropout=1.5"),
+        (["degradation.sigma=-1"], "degradation.sigma=-1"),
+        (["iterations=0"], "iterations=0"),
+        (["alpha=1.2"], "alpha=1.2"),
+        (["model=vgg"], "model=vgg: expected one of resnet, resunet, unet"),
+        (["modle=unet"], "modle: expected a key or a group of the configuration; try model"),
+        (["model.levles=3"], "try model.levels"),
+        (["image.path=missing.png"], "missing.png"),
+        (["image.path=text.png"], "text.png"),
+        (["precision=tf32"], "precision=tf32"),
+        (["trainer=gpu"], "trainer"),
+        (["iterations="], "iterations"),
+        (["dropout=[0.1"], "dropout=[0.1: expected KEY=VALUE"),
+        (["experiment=quickstrat"], "try experiment=quickstart"),
+        (["model=resnet", "model.levels=2"], "this is one of model=resunet, model=unet"),
+        (["callbacks.nobody.every=3"], "nobody"),
+    ],
+)
+def test_a_mistake_gives_one_line_and_code_2(dip: Dip, tmp_path: Path, overrides: list[str], said: str) -> None:
+    (tmp_path / "text.png").write_text("no image")
+    tiny = [o for o in TINY_UNET if "model.levels" not in o or "resnet" not in str(overrides)]
+    outcome = dip(*tiny, *overrides)
+    assert outcome.code == 2
+    (line,) = outcome.err.strip().splitlines()
+    assert line.startswith("dip: ")
+    assert said in line
+    assert "Traceback" not in outcome.err + outcome.out
+    assert run_folders(tmp_path) == []
+
+
+def test_cfg_job_prints_the_configuration(dip: Dip) -> None:
+    outcome = dip("--cfg", "job", "model=unet")
+    assert outcome.code == 0
+    assert "_target_: dip_lightning.models.UNet" in outcome.out
+
+
+def dip_process(*arguments: str, cwd: Path, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "dip_lightning", *arguments],
+        cwd=cwd,
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_help_and_completion_load_no_torch(tmp_path: Path) -> None:
+    code = (
+        "import sys; from dip_lightning import cli; sys.argv = ['dip', {flag!r}]\n"
+        "try: cli.main()\n"
+        "except SystemExit as stop: code = stop.code\n"
+        "assert not code, code\n"
+        "loaded = {{'torch', 'pytorch_lightning', 'skimage', 'matplotlib'}} & set(sys.modules)\n"
+        "assert not loaded, loaded\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code.format(flag="--help")], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Group model" in done.stdout
+
+
+def test_tab_completion_knows_groups_and_options(tmp_path: Path) -> None:
+    process = dip_process("-sc", "query=bash", cwd=tmp_path, COMP_LINE="dip model=res", COMP_POINT="13")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert set(out.split()) == {"model=resnet", "model=resunet"}
+
+
+def test_the_console_script_is_the_module() -> None:
+    from importlib.metadata import entry_points
+
+    (script,) = entry_points(group="console_scripts", name="dip")
+    assert script.value == "dip_lightning.cli:main"
+
+
+def test_ctrl_c_ends_cleanly_with_everything_written(tmp_path: Path) -> None:
+    overrides = [*(o for o in TINY_UNET if not o.startswith(("iterations", "callbacks.fit_progress")))]
+    process = dip_process(*overrides, "iterations=1000000", "callbacks.fit_progress.line_every=0.1", cwd=tmp_path)
+    assert process.stderr is not None
+    for line in process.stderr:  # the first line of progress: the loop runs
+        if line.startswith("iteration"):
+            break
+    process.send_signal(signal.SIGINT)
+    started = time.monotonic()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert time.monotonic() - started < 30
+    assert "Traceback" not in err
+    (summary,) = summaries(tmp_path)
+    assert summary["stopping"]["reason"] == "It was interrupted."  # type: ignore[index]
+    assert 0 < summary["iterations"] < 1000000  # type: ignore[operator]
+    (run,) = run_folders(tmp_path)
+    assert (run / "restored.png").exists()
+    assert len((run / "curves.csv").read_text().splitlines()) == summary["iterations"] + 1  # type: ignore[operator]
+
+
+def test_conf_of_the_checkout_is_found_from_any_folder() -> None:
+    assert config_folder() == ROOT / "conf"

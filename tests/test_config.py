@@ -1,0 +1,220 @@
+"""The configuration: every key has an effect, every key is explained, and what it builds is what it says."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+import yaml
+from PIL import Image
+
+from dip_lightning.callbacks import DivergenceGuard, FitProgress
+from dip_lightning.config import compose_config, config_folder, imply
+from dip_lightning.fit import fit
+from dip_lightning.help_text import help_text
+from tests.conftest import TINY, TINY_UNET
+
+CONF = config_folder()
+RESNET = [*TINY, "model=resnet", "model.num_blocks=2"]
+
+# For every key of the configuration another value than its default, and a base on which it shows where the usual
+# tiny fit does not do.
+CHANGES: dict[str, tuple[Any, ...]] = {
+    "iterations": (7,),
+    "seed": (1,),
+    "dropout": (0.4,),
+    "residual": ("false",),
+    "lr": (0.02,),
+    "alpha": (0.5,),
+    "select": ("one_pass",),
+    "input_scale": (0.2,),
+    "input_noise_std": (0.2,),
+    "channels_last": ("false",),
+    "save_checkpoint": ("false",),
+    "image.path": ("skimage:camera",),
+    "image.clean": ("CLEAN", ["degradation=none"]),
+    "image.crop": ("40",),
+    "image.size": ("34",),
+    "degradation.sigma": (30,),
+    "degradation.seed": (1,),
+    "degradation.clip": ("false",),
+    "model.input_channels": (5,),
+    "model.channels": (9,),
+    "model.skip_channels": (0,),
+    "model.levels": (3,),
+    "model.num_blocks": (3, RESNET),
+    "model.residual": ("false",),
+    "model.hourglass": ("false",),
+    "model.upsample": ("nearest",),
+    "model.padding": ("zeros",),
+    "model.activation": ("relu",),
+    "model.dropout": (0.4,),
+    "model.dropout_kind": ("channel",),
+    "precision.name": ("mine",),
+    "precision.lightning": ("64-true",),
+    "precision.tf32": ("true",),
+    "callbacks.divergence_guard.max_drop_db": (0.01,),
+    "callbacks.divergence_guard.snapshot_every": (2,),
+    "callbacks.divergence_guard.check_every": (3,),
+    "callbacks.divergence_guard.max_restores": (1,),
+    "callbacks.output_ema.alpha": (0.5,),
+    "callbacks.peak_psnr.eval_every": (2,),
+    "callbacks.pictures.every": (2,),
+    "callbacks.fit_progress.line_every": (1.5, [*(o for o in TINY_UNET if "fit_progress" not in o)]),
+    "logger.tensorboard.name": ("mine",),
+    "logger.tensorboard.version": ("mine",),
+    "trainer.accelerator": ("auto",),
+    "trainer.devices": (2,),
+    "trainer.log_every_n_steps": (2,),
+    "trainer.deterministic": ("true",),
+}
+
+
+def keys() -> Iterator[str]:
+    """Every key of every option that a user may set."""
+
+    def walk(node: Any, prefix: str) -> Iterator[str]:
+        for key, value in node.items():
+            if key in ("_target_", "defaults"):
+                continue
+            if isinstance(value, dict):
+                yield from walk(value, f"{prefix}{key}.")
+            else:
+                yield prefix + key
+
+    found = set(walk(yaml.safe_load((CONF / "config.yaml").read_text()), ""))
+    for option in CONF.glob("*/*.yaml"):
+        if option.parent.name not in ("experiment", "hydra"):
+            found |= set(walk(yaml.safe_load(option.read_text()) or {}, f"{option.parent.name}."))
+    yield from sorted(found)
+
+
+def fingerprint(overrides: list[str], folder: Path) -> dict[str, Any]:
+    """Everything of a fit that a setting could change."""
+    built: dict[str, Any] = {}
+    construct = pl.Trainer.fit
+
+    def spy(self: pl.Trainer, module: pl.LightningModule, **options: Any) -> None:
+        built["deterministic"] = torch.are_deterministic_algorithms_enabled()
+        built["devices"] = self.num_devices
+        built["log_every_n_steps"] = self.log_every_n_steps  # type: ignore[attr-defined]
+        for callback in self.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, FitProgress):
+                built["line_every"] = callback.line_every
+            if isinstance(callback, DivergenceGuard):
+                built["guard"] = dict(vars(callback))
+        weight = next(p for p in module.parameters() if p.ndim == 4)
+        built["layout"] = weight.stride()
+        construct(self, module, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pl.Trainer, "fit", spy)
+        result = fit(compose_config(overrides), folder)
+    files = sorted(str(path.relative_to(folder)).split("tfevents")[0] for path in folder.rglob("*"))
+    curves = {name: curve.tobytes() for name, curve in result.curves.items()}
+    picture = hashlib.sha256(result.image.tobytes()).hexdigest()
+    kept = ("precision", "precision_in_force", "restores", "residual", "dropout", "image", "psnr_observation")
+    events = sum(path.stat().st_size for path in folder.rglob("events.out*"))
+    return (
+        built
+        | {"files": files, "curves": curves, "picture": picture, "events": events}
+        | {key: result.summary[key] for key in kept}
+    )
+
+
+def test_the_table_above_names_every_key() -> None:
+    assert sorted(CHANGES) == sorted(keys())
+
+
+@pytest.mark.parametrize("key", sorted(set(CHANGES) - {"trainer.accelerator", "trainer.devices", "precision.tf32"}))
+def test_every_key_has_an_effect(key: str, tmp_path: Path) -> None:
+    value, *rest = CHANGES[key]
+    base = list(TINY_UNET) if not rest else rest[0] if len(rest[0]) > 2 else [*TINY_UNET, *rest[0]]
+    base += ["image.crop=32"] if key != "image.crop" else []
+    if value == "CLEAN":
+        Image.fromarray(np.full((512, 512, 3), 90, np.uint8)).save(tmp_path / "clean.png")
+        value = tmp_path / "clean.png"
+    if key == "callbacks.divergence_guard.max_restores":
+        base += ["callbacks.divergence_guard.max_drop_db=0.000001", "iterations=40"]
+    before = fingerprint(base, tmp_path / "before")
+    after = fingerprint([*base, f"{key}={value}"], tmp_path / "after")
+    assert before != after
+
+
+@pytest.mark.parametrize(("key", "said"), [("trainer.devices", "trainer"), ("precision.tf32", "tf32|fp32 on cpu")])
+def test_keys_that_ask_for_other_hardware_are_refused_without_it(key: str, said: str) -> None:
+    from dip_lightning.errors import UserError
+
+    value = {"trainer.devices": "[0,1,2,3,4,5,6,7]", "precision.tf32": "true"}[key]
+    gpu = ["trainer.accelerator=gpu"] if key == "trainer.devices" else []
+    with pytest.raises(UserError, match=said):
+        fit(compose_config([*TINY_UNET, *gpu, f"{key}={value}"]))
+
+
+def test_the_help_explains_every_group_option_and_key() -> None:
+    text = help_text(CONF)
+    for option in CONF.glob("*/*.yaml"):
+        if option.parent.name != "hydra":
+            assert f"{option.parent.name}={option.stem}" in text
+    lines = text.splitlines()
+    for key in keys():
+        at = [n for n, line in enumerate(lines) if line.strip().startswith(f"{key}=")]
+        assert at, f"{key} is not explained"
+        # Beside the key, or below it where the key is long.
+        explained = any("   " in lines[n].strip() or lines[n + 1].startswith(" " * 40) for n in at)
+        assert explained, f"{key} has no explanation"
+
+
+@pytest.mark.parametrize("experiment", sorted(path.stem for path in (CONF / "experiment").glob("*.yaml")))
+def test_every_experiment_runs(experiment: str) -> None:
+    result = fit(compose_config([f"experiment={experiment}", *TINY_UNET]))
+    assert result.summary["iterations"] == 6
+
+
+def test_quickstart_suits_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    cfg = compose_config(["experiment=quickstart"])
+    assert list(cfg.image.crop) == [66, 176, 96, 96]
+    assert (cfg.model._target_, cfg.dropout) == ("dip_lightning.models.ResUNet", 0.1)
+    on_cpu = cfg.iterations
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    cfg = compose_config(["experiment=quickstart"])
+    assert cfg.image.crop is None
+    assert cfg.iterations > on_cpu
+    assert list(compose_config(["experiment=quickstart", "trainer=cpu"]).image.crop) == [66, 176, 96, 96]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "implied"),
+    [
+        (["image.path=photo.png"], True),
+        (["image.path=noisy.png", "image.clean=gt.png"], True),
+        (["image.path=photo.png", "degradation.sigma=25"], False),
+        (["image.path=photo.png", "degradation=gaussian"], False),
+        (["image.path=skimage:camera"], False),
+        (["image.path=photo.png", "experiment=quickstart"], False),
+        ([], False),
+    ],
+)
+def test_a_picture_of_ones_own_is_taken_as_it_is(overrides: list[str], implied: bool) -> None:
+    assert imply(overrides) == [*overrides, *(["degradation=none"] if implied else [])]
+
+
+def test_switches_at_the_top_and_in_the_model_agree() -> None:
+    assert compose_config(["model=unet"]).dropout == 0
+    assert compose_config(["model=resunet"]).dropout == 0.1
+    assert compose_config(["model=unet", "model.dropout=0.3"]).dropout == 0.3
+    assert compose_config(["dropout=0.2"]).dropout == 0.2
+    assert compose_config(["model=unet"]).residual is None
+
+
+def test_composing_inside_another_hydra_application_leaves_it_alone() -> None:
+    from hydra import compose, initialize_config_dir
+
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        compose_config(["model=unet"])
+        assert compose("config").model._target_ == "dip_lightning.models.ResUNet"

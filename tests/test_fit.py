@@ -1,0 +1,199 @@
+"""A fit from configuration to files."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from dip_lightning.config import compose_config
+from dip_lightning.errors import UserError
+from dip_lightning.fit import FitResult, fit
+from tests.conftest import TINY_UNET
+
+# The keys that other programs read; see the README.
+SUMMARY_KEYS = {
+    *("model", "num_parameters", "residual", "dropout", "precision", "seed", "device", "image"),
+    *("height", "width", "channels", "sigma", "iterations", "seconds", "seconds_per_iteration", "peak_memory_mb"),
+    *("psnr_observation", "one_pass", "averaged", "stopping", "selected", "versions", "git_commit"),
+}
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    overrides = ["iterations=25", "trainer.log_every_n_steps=10", "callbacks.pictures.every=10"]
+    fit(compose_config([*TINY_UNET, *overrides, "callbacks.peak_psnr.eval_every=5"]), folder)
+    return folder
+
+
+def test_the_run_folder_holds_what_other_programs_read(run_folder: Path) -> None:
+    names = {path.name for path in run_folder.iterdir()}
+    assert {"restored.png", "comparison.png", "curves.png", "curves.csv", "summary.json", "checkpoints"} <= names
+    assert any(name.startswith("events.out.tfevents") for name in names)
+    for name in ("restored.png", "comparison.png", "curves.png"):
+        with Image.open(run_folder / name) as image:
+            image.load()
+
+
+def test_the_summary_agrees_with_the_curves(run_folder: Path) -> None:
+    summary = json.loads((run_folder / "summary.json").read_text())
+    assert summary.keys() >= SUMMARY_KEYS
+    with (run_folder / "curves.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["iteration"]) for row in rows] == list(range(25))
+    for key in ("one_pass", "averaged"):
+        values = [float(row[f"psnr_{key}"]) for row in rows]
+        assert summary[key]["peak_psnr"] == pytest.approx(max(values), abs=1e-6)
+        assert summary[key]["peak_iteration"] == int(np.argmax(values))
+        assert summary[key]["final_psnr"] == pytest.approx(values[-1], abs=1e-6)
+        assert summary[key]["plateau_0.5db"] == sum(value >= max(values) - 0.5 for value in values)
+    assert summary["iterations"] == 25
+    assert summary["stopping"]["gap_db"] == pytest.approx(
+        summary["averaged"]["peak_psnr"] - summary["averaged"]["final_psnr"], abs=1e-5
+    )
+    assert summary["precision_in_force"]["weights"] == "float32"
+
+
+def test_the_restored_file_is_the_averaged_output(run_folder: Path) -> None:
+    summary = json.loads((run_folder / "summary.json").read_text())
+    from dip_lightning.data import GaussianNoise, load_observation
+
+    clean = load_observation("skimage:astronaut", GaussianNoise(), crop=32).picture.samples
+    restored = np.asarray(Image.open(run_folder / "restored.png"))
+    error = ((restored.astype(float) - clean) ** 2).mean()
+    # Rounding to 8 bit costs little at this quality.
+    assert 10 * np.log10(255**2 / error) == pytest.approx(summary["averaged"]["final_psnr"], abs=0.02)
+
+
+def test_the_checkpoint_holds_the_weights_and_z(run_folder: Path) -> None:
+    checkpoint = torch.load(run_folder / "checkpoints" / "last.ckpt", weights_only=True)
+    assert checkpoint["global_step"] == 25
+    assert "z" in checkpoint["state_dict"]
+    assert any(name.startswith("network.") for name in checkpoint["state_dict"])
+
+
+def test_tensorboard_has_every_iteration_the_pictures_and_the_final_figures(run_folder: Path) -> None:
+    events = EventAccumulator(str(run_folder), size_guidance={"scalars": 0, "images": 0, "tensors": 0})
+    events.Reload()
+    with (run_folder / "curves.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    tags = {"loss": "loss", "psnr/one_pass": "psnr_one_pass", "psnr/averaged": "psnr_averaged"}
+    tags |= {"psnr/observation": "psnr_observation", "psnr/eval": "psnr_eval"}
+    for tag, column in tags.items():
+        scalars = [(event.step, event.value) for event in events.Scalars(tag)]
+        expected = [(int(row["iteration"]), float(row[column])) for row in rows if row[column]]
+        assert [step for step, _ in scalars] == [step for step, _ in expected], tag
+        np.testing.assert_allclose([v for _, v in scalars], [v for _, v in expected], rtol=1e-6)
+    assert len(events.Scalars("psnr/eval")) == 5
+    for tag in ("image/observation", "image/clean"):
+        assert [image.step for image in events.Images(tag)] == [0]
+    for tag in ("image/one_pass", "image/averaged"):
+        assert [image.step for image in events.Images(tag)] == [9, 19, 24]
+    layout = events.SummaryMetadata("custom_scalars__config__")
+    assert layout.plugin_data.plugin_name == "custom_scalars"
+    charts = str(events.Tensors("custom_scalars__config__")[0].tensor_proto)
+    assert "psnr/one_pass" in charts
+    assert "psnr/averaged" in charts
+
+
+def test_hparams_hold_settings_and_final_figures(run_folder: Path) -> None:
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+    events = EventAccumulator(str(run_folder))
+    events.Reload()
+    summary = json.loads((run_folder / "summary.json").read_text())
+    final = events.Scalars("hparam/averaged/peak_psnr")[-1].value
+    assert final == pytest.approx(summary["averaged"]["peak_psnr"], abs=1e-4)
+    content = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    settings = HParamsPluginData.FromString(content).session_start_info.hparams
+    assert settings["model"].string_value == "resunet"
+    assert settings["model.levels"].number_value == 2
+    assert settings["dropout"].number_value == pytest.approx(0.1)
+
+
+def test_nothing_is_written_without_a_run_folder(
+    tiny_fit: Callable[..., FitResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert tiny_fit().run_folder is None
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("suffix", "mode"), [(".jpg", "RGB"), (".png", "LA"), (".tif", "L"), (".webp", "RGBA")])
+def test_a_picture_comes_back_in_its_own_format(
+    tiny_fit: Callable[..., FitResult], tmp_path: Path, suffix: str, mode: str
+) -> None:
+    source = tmp_path / f"photo{suffix}"
+    noise = np.random.default_rng(0).integers(0, 256, (45, 39, len(mode) if mode != "L" else 1), dtype=np.uint8)
+    original = Image.fromarray(noise.squeeze(), mode=None)
+    original.save(source, **({"lossless": True, "exact": True} if suffix == ".webp" else {}))
+    tiny_fit("degradation=none", f"image.path={source}", "image.crop=null", run_folder=tmp_path / "run")
+    with Image.open(source) as before, Image.open(tmp_path / "run" / f"restored{suffix}") as after:
+        assert (after.format, after.mode, after.size) == (before.format, before.mode, before.size)
+        if "A" in mode:
+            assert np.array_equal(np.asarray(after)[:, :, -1], np.asarray(before)[:, :, -1])
+
+
+def test_select_hands_back_the_output_that_was_asked_for(tiny_fit: Callable[..., FitResult]) -> None:
+    averaged, one_pass = tiny_fit(), tiny_fit("select=one_pass")
+    assert averaged.summary["selected"]["psnr"] == pytest.approx(averaged.summary["averaged"]["final_psnr"], abs=1e-5)
+    assert one_pass.summary["selected"]["psnr"] == pytest.approx(one_pass.summary["one_pass"]["final_psnr"], abs=1e-5)
+    assert not np.array_equal(averaged.image, one_pass.image)
+
+
+def test_a_fit_learns_the_picture(tiny_fit: Callable[..., FitResult]) -> None:
+    curves = tiny_fit("iterations=150", "model.channels=16", "dropout=0").curves
+    # From the mean grey (about 11 dB) to a recognisable picture; the noise is at 20 dB.
+    assert curves["psnr_one_pass"][0] < 13
+    assert curves["psnr_one_pass"][-1] > 17
+    assert curves["loss"][-1] < curves["loss"][0] / 3
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("dropout=1.5", "dropout=1.5: expected a number in [0, 1); try dropout=0.1"),
+        ("degradation.sigma=-1", "degradation.sigma=-1"),
+        ("iterations=0", "iterations=0"),
+        ("iterations=many", "iterations=many"),
+        ("alpha=1.2", "alpha=1.2"),
+        ("lr=-1", "lr=-1"),
+        ("seed=-1", "seed=-1"),
+        ("select=best", "select=best"),
+        ("image.path=skimage:nobody", "image.path=skimage:nobody"),
+        ("callbacks.output_ema=null", "select=averaged without output_ema"),
+        ("channels_last=maybe", "channels_last=maybe"),
+        ("save_checkpoint=2", "save_checkpoint=2"),
+        ("trainer.log_every_n_steps=0", "log_every_n_steps=0"),
+        ("trainer.accelerator=tpu", "trainer"),
+        ("callbacks.pictures.every=-1", "callbacks.pictures.every=-1"),
+        ("callbacks.peak_psnr.eval_every=-1", "callbacks.peak_psnr.eval_every=-1"),
+    ],
+)
+def test_a_value_without_sense_costs_one_line(tiny_fit: Callable[..., FitResult], override: str, said: str) -> None:
+    with pytest.raises(UserError) as refused:
+        tiny_fit(override)
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_residual_has_a_meaning_only_where_there_are_residual_blocks(tiny_fit: Callable[..., FitResult]) -> None:
+    assert tiny_fit("model=unet").summary["residual"] is False
+    assert tiny_fit("residual=false").summary["residual"] is False
+    assert tiny_fit().summary["residual"] is True
+    with pytest.raises(UserError, match="residual blocks"):
+        tiny_fit("model=unet", "residual=true")
+
+
+@pytest.mark.parametrize(("sigma", "expected"), [(15, 1 / 30), (25, 1 / 30), (50, 1 / 20)])
+def test_the_perturbation_follows_the_noise_as_in_the_original(
+    tiny_fit: Callable[..., FitResult], sigma: float, expected: float
+) -> None:
+    assert tiny_fit(f"degradation.sigma={sigma}").summary["input_noise_std"] == pytest.approx(expected)
+    assert tiny_fit("input_noise_std=0.1").summary["input_noise_std"] == pytest.approx(0.1)
