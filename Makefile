@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint type format wheel-test bench clean
+.PHONY: help setup run test lint type format wheel-test bench gpu-check clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -48,6 +48,11 @@ format: setup  ## rewrite the code in the project's style
 
 bench: setup  ## time an iteration, and what the training loop adds to it
 	$(BIN)/python benchmarks/loop.py
+
+gpu-check: setup  ## on a CUDA GPU: what the tests skip elsewhere, every precision, the sample at 512x512
+	$(BIN)/python -m pytest tests/test_gpu.py
+	$(BIN)/dip -m experiment=quickstart trainer=gpu precision=fp32,tf32,bf16,fp16,fp64 iterations=300 hydra.sweep.dir=outputs/gpu-check/precisions
+	$(BIN)/dip experiment=quickstart trainer=gpu hydra.run.dir=outputs/gpu-check/quickstart
 
 clean:  ## remove the environment and caches; runs in outputs/ stay
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache

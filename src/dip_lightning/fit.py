@@ -26,7 +26,7 @@ from dip_lightning.precision import Precision
 from dip_lightning.run_folder import write_run
 from dip_lightning.summary import final_figures, hyperparameters, summarise
 
-__all__ = ["FitResult", "fit"]
+__all__ = ["FitResult", "fit", "isolated"]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def fit(
     """
     precision: Precision = build(cfg.precision)
     arrays = {name: array for name, array in (("path", image), ("clean", clean)) if array is not None}
-    with precision.in_force(), _isolated():
+    with precision.in_force(), isolated():
         parts = build_parts(cfg, run_folder, precision, arrays)
         environment.reset_peak_memory(parts.trainer.strategy.root_device)
         started = time.perf_counter()
@@ -144,7 +144,7 @@ _REMARKS = (
 
 
 @contextmanager
-def _isolated() -> Iterator[None]:
+def isolated() -> Iterator[None]:
     """Keep Lightning's remarks out of the output, and its settings of the process from outliving the fit."""
     logger = logging.getLogger("pytorch_lightning")
     level, deterministic = logger.level, torch.are_deterministic_algorithms_enabled()

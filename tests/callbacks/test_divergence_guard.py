@@ -91,6 +91,8 @@ def test_restores_are_in_the_summary() -> None:
     summary = summarise(parts, parts.module.iterate.one_pass, 1.0)
     assert summary["restores"] == [21, 41]
     assert summary["stopping"]["reason"] == "All iterations were done."
+    counted = parts.module.curves.block()["restores"]
+    assert (counted[21], counted[41]) == (1, 2)
 
 
 def test_a_fit_that_never_gets_past_its_copy_ends_and_says_so() -> None:

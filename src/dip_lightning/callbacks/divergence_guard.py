@@ -122,6 +122,7 @@ class DivergenceGuard(pl.Callback):
                 self._in_a_row = 0
             return
         self.restored_at.append(iteration)
+        pl_module.curves.record("restores", iteration, torch.tensor(float(len(self.restored_at))))
         self._in_a_row += 1
         self._last_change = iteration
         if self._snapshot is not None:

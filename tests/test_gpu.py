@@ -1,0 +1,71 @@
+"""What only an NVIDIA GPU can show; skipped where there is none."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from dip_lightning.config import compose_config
+from dip_lightning.fit import FitResult, fit, isolated
+from dip_lightning.parts import build_parts
+from dip_lightning.precision import Precision
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+
+SMALL = ["trainer=gpu", "model.channels=16", "image.crop=64", "callbacks.fit_progress=null"]
+
+
+@pytest.fixture
+def gpu_fit() -> Callable[..., FitResult]:
+    return lambda *overrides: fit(compose_config([*SMALL, "iterations=60", *overrides]))
+
+
+@pytest.mark.parametrize("precision", ["fp64", "fp32", "tf32", "bf16", "fp16"])
+def test_every_precision_fits_on_the_gpu(gpu_fit: Callable[..., FitResult], precision: str) -> None:
+    result = gpu_fit(f"precision={precision}")
+    assert result.summary["device"].startswith("cuda")
+    assert result.curves["loss"][-1] < result.curves["loss"][0] / 2
+    in_force = result.summary["precision_in_force"]
+    assert in_force["tf32_matmul"] == in_force["tf32_convolution"] == (precision == "tf32")
+
+
+def test_tf32_changes_convolutions_and_float32_does_not() -> None:
+    generator = torch.Generator().manual_seed(0)
+    image = torch.rand((1, 128, 64, 64), generator=generator)
+    weight = torch.rand((128, 128, 3, 3), generator=generator)
+    exact = torch.nn.functional.conv2d(image.double(), weight.double())
+    errors = {}
+    for name, tf32 in (("fp32", False), ("tf32", True)):
+        with Precision(name, "32-true", tf32).in_force():
+            out = torch.nn.functional.conv2d(image.cuda(), weight.cuda()).double().cpu()
+        errors[name] = float((out - exact).norm() / exact.norm())
+    # TF32 keeps 10 bits of the mantissa, float32 23.
+    assert errors["fp32"] < 1e-5 < errors["tf32"]
+
+
+def test_the_loop_never_waits_for_the_gpu() -> None:
+    overrides = [*SMALL, "iterations=20", "trainer.log_every_n_steps=1000", "callbacks.peak_psnr.eval_every=5"]
+    cfg = compose_config([*overrides, "callbacks.divergence_guard.check_every=1000"])
+    with isolated():
+        parts = build_parts(cfg, None, Precision("fp32", "32-true"), {})
+        step = type(parts.module).training_step
+
+        def armed(self: object, batch: object, batch_idx: int) -> torch.Tensor:
+            # From the third iteration on, when everything is allocated, any wait raises.
+            torch.cuda.set_sync_debug_mode("error" if 3 <= batch_idx < 18 else "default")
+            return step(self, batch, batch_idx)  # type: ignore[arg-type]
+
+        parts.module.training_step = armed.__get__(parts.module)  # type: ignore[method-assign]
+        try:
+            parts.trainer.fit(parts.module, datamodule=parts.data)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    assert parts.trainer.global_step == 20
+
+
+def test_the_gpu_agrees_with_the_cpu_at_the_start(gpu_fit: Callable[..., FitResult]) -> None:
+    quiet = ["precision=fp64", "dropout=0", "input_noise_std=0", "iterations=5"]
+    on_gpu = gpu_fit(*quiet).curves["loss"]
+    on_cpu = fit(compose_config([*SMALL, *quiet, "trainer=cpu"])).curves["loss"]
+    np.testing.assert_allclose(on_gpu, on_cpu, rtol=1e-6)
