@@ -1,9 +1,11 @@
 """Restoring from Python goes the way of the command line."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import dip_lightning
@@ -25,7 +27,7 @@ def test_an_array_is_restored() -> None:
 
 
 def test_a_file_and_its_array_give_the_same(tmp_path: Path) -> None:
-    path = tmp_path / "it's a photo, x=1.png"  # everything that a name may hold
+    path = tmp_path / "it's a ${seed} photo, x=1 grün.png"  # everything that a name may hold
     Image.fromarray(ARRAY).save(path)
     from_file = restore(path, iterations=4, overrides=TINY)
     assert np.array_equal(from_file.image, restore(ARRAY, iterations=4, overrides=TINY).image)
@@ -62,6 +64,20 @@ def test_mistakes_are_the_users_error() -> None:
         restore(ARRAY, dropout=2, overrides=TINY)
     with pytest.raises(UserError, match="no file"):
         restore("missing.png", overrides=TINY)
+    with pytest.raises(UserError, match="try model=unet"):
+        restore(ARRAY, model="vgg")
+    with pytest.raises(UserError, match="foo"):
+        restore(ARRAY, foo=1)
+    with pytest.raises(UserError, match=r"numpy\.asarray"):
+        restore(ARRAY.tolist())
+
+
+def test_the_callers_random_numbers_are_left_alone() -> None:
+    torch.manual_seed(7)
+    state = torch.get_rng_state()
+    restore(ARRAY, iterations=2, overrides=TINY)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert "PL_GLOBAL_SEED" not in os.environ
 
 
 def test_the_package_names_what_it_offers() -> None:

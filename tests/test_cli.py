@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from omegaconf import DictConfig
 
 from dip_lightning.config import config_folder
 from tests.conftest import TINY_UNET, Outcome
@@ -83,10 +84,23 @@ def test_a_job_that_fails_does_not_lose_the_others(dip: Dip, tmp_path: Path) -> 
         (["precision=tf32"], "precision=tf32"),
         (["trainer=gpu"], "trainer"),
         (["iterations="], "iterations"),
-        (["dropout=[0.1"], "dropout=[0.1: expected KEY=VALUE"),
+        (["dropout=[0.1"], "dropout=[0.1: expected a value that Hydra can read"),
         (["experiment=quickstrat"], "try experiment=quickstart"),
         (["model=resnet", "model.levels=2"], "this is one of model=resunet, model=unet"),
         (["callbacks.nobody.every=3"], "nobody"),
+        (["seed=1,2"], "dip -m seed=1,2"),
+        (["model=null"], "the choice of a group"),
+        (["logger="], "expected one of none, tensorboard"),
+        (["image.path=grün.png"], """'image.path="grün.png"'"""),
+        (["image.path="], "image.path="),
+        (["image.path=http://host/photo.png"], "a file on this machine"),
+        (["image.size=100000000"], "at most 178 megapixels"),
+        (["seed=4294967296"], "at most 4294967295"),
+        (["iterations=1000000000000"], "at most 10000000"),
+        (["callbacks.fit_progress={_target_: dip_lightning.callbacks.FitProgress, line_every: 0}"], "line_every=0"),
+        (["trainer.deterministic=foo"], "trainer.deterministic=foo"),
+        (["precision=fp64", "precision.tf32=true"], "try precision=tf32"),
+        (["hydra.run.dir=/proc/nowhere/run"], "try hydra.run.dir=FOLDER"),
     ],
 )
 def test_a_mistake_gives_one_line_and_code_2(dip: Dip, tmp_path: Path, overrides: list[str], said: str) -> None:
@@ -148,25 +162,51 @@ def test_the_console_script_is_the_module() -> None:
     assert script.value == "dip_lightning.cli:main"
 
 
-def test_ctrl_c_ends_cleanly_with_everything_written(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_cleanly_with_everything_written(tmp_path: Path, number: signal.Signals, code: int) -> None:
     overrides = [*(o for o in TINY_UNET if not o.startswith(("iterations", "callbacks.fit_progress")))]
     process = dip_process(*overrides, "iterations=1000000", "callbacks.fit_progress.line_every=0.1", cwd=tmp_path)
     assert process.stderr is not None
     for line in process.stderr:  # the first line of progress: the loop runs
         if line.startswith("iteration"):
             break
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     started = time.monotonic()
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
+    assert process.returncode == code, err
     assert time.monotonic() - started < 30
     assert "Traceback" not in err
     (summary,) = summaries(tmp_path)
-    assert summary["stopping"]["reason"] == "It was interrupted."  # type: ignore[index]
+    assert summary["stopping"]["reason"] == f"It was interrupted ({number.name})."  # type: ignore[index]
     assert 0 < summary["iterations"] < 1000000  # type: ignore[operator]
     (run,) = run_folders(tmp_path)
     assert (run / "restored.png").exists()
     assert len((run / "curves.csv").read_text().splitlines()) == summary["iterations"] + 1  # type: ignore[operator]
+
+
+def test_version_is_that_of_the_package(dip: Dip) -> None:
+    from importlib.metadata import version
+
+    assert dip("--version").out.split() == ["dip_lightning", version("dip-lightning")]
+
+
+def test_an_unexpected_error_in_a_job_is_told_from_a_mistake(
+    dip: Dip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import dip_lightning.fit
+
+    fit = dip_lightning.fit.fit
+
+    def breaks(cfg: DictConfig, run_folder: Path) -> object:
+        if cfg.seed == 1:
+            raise ZeroDivisionError("a bug")
+        return fit(cfg, run_folder)
+
+    monkeypatch.setattr(dip_lightning.fit, "fit", breaks)
+    outcome = dip("-m", *TINY_UNET, "seed=0,1,2")
+    assert outcome.code == 1
+    assert "job 1: ZeroDivisionError: a bug" in outcome.err
+    assert [summary["seed"] for summary in summaries(tmp_path)] == [0, 2]
 
 
 def test_conf_of_the_checkout_is_found_from_any_folder() -> None:

@@ -191,6 +191,13 @@ def test_residual_has_a_meaning_only_where_there_are_residual_blocks(tiny_fit: C
         tiny_fit("model=unet", "residual=true")
 
 
+def test_a_short_fit_says_so(tiny_fit: Callable[..., FitResult]) -> None:
+    remarks = tiny_fit().summary["remarks"]
+    assert any("worse than the noisy one" in remark for remark in remarks)
+    assert any("95% of the averaged output" in remark for remark in remarks)  # 0.99 ** 5
+    assert not any("averaged" in remark for remark in tiny_fit("alpha=0.1").summary["remarks"])
+
+
 @pytest.mark.parametrize(("sigma", "expected"), [(15, 1 / 30), (25, 1 / 30), (50, 1 / 20)])
 def test_the_perturbation_follows_the_noise_as_in_the_original(
     tiny_fit: Callable[..., FitResult], sigma: float, expected: float

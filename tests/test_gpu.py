@@ -37,7 +37,7 @@ def test_tf32_changes_convolutions_and_float32_does_not() -> None:
     exact = torch.nn.functional.conv2d(image.double(), weight.double())
     errors = {}
     for name, tf32 in (("fp32", False), ("tf32", True)):
-        with Precision(name, "32-true", tf32).in_force():
+        with Precision("32-true", tf32).in_force():
             out = torch.nn.functional.conv2d(image.cuda(), weight.cuda()).double().cpu()
         errors[name] = float((out - exact).norm() / exact.norm())
     # TF32 keeps 10 bits of the mantissa, float32 23.
@@ -48,7 +48,7 @@ def test_the_loop_never_waits_for_the_gpu() -> None:
     overrides = [*SMALL, "iterations=20", "trainer.log_every_n_steps=1000", "callbacks.peak_psnr.eval_every=5"]
     cfg = compose_config([*overrides, "callbacks.divergence_guard.check_every=1000"])
     with isolated():
-        parts = build_parts(cfg, None, Precision("fp32", "32-true"), {})
+        parts = build_parts(cfg, None, Precision("32-true"), {})
         step = type(parts.module).training_step
 
         def armed(self: object, batch: object, batch_idx: int) -> torch.Tensor:

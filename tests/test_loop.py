@@ -78,7 +78,7 @@ def parts_of(iterations: int) -> Parts:
     # As on a GPU: the guard looks, and the curves are copied, every hundred iterations.
     cadence = ["callbacks.divergence_guard.check_every=100", "trainer.log_every_n_steps=100"]
     cfg = compose_config([*TINY_UNET, f"iterations={iterations}", "callbacks.peak_psnr.eval_every=5", *cadence])
-    return build_parts(cfg, None, Precision("fp32", "32-true"), {})
+    return build_parts(cfg, None, Precision("32-true"), {})
 
 
 def waits(iterations: int, *callbacks: pl.Callback) -> int:

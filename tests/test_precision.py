@@ -51,7 +51,7 @@ def test_tf32_is_on_only_inside_and_in_convolutions_as_well(before: bool, tf32: 
     kept = matmul.allow_tf32, convolution.allow_tf32
     try:
         matmul.allow_tf32 = convolution.allow_tf32 = before
-        precision = Precision("x", "32-true", tf32)
+        precision = Precision("32-true", tf32)
         with precision.in_force():
             assert matmul.allow_tf32 is convolution.allow_tf32 is tf32
             assert precision.describe(torch.float32)["tf32_convolution"] is tf32
@@ -66,6 +66,12 @@ def test_a_cpu_does_not_pretend(tiny_fit: Callable[..., FitResult], name: str) -
         tiny_fit(f"precision={name}")
 
 
+def test_tf32_is_a_rounding_of_float32_only() -> None:
+    assert Precision("32-true", True).name == "tf32"
+    with pytest.raises(UserError, match="try precision=tf32"):
+        Precision("64-true", True)
+
+
 def test_an_unknown_precision_of_lightning_is_refused() -> None:
     with pytest.raises(UserError, match="bf16-mixed"):
-        Precision("x", "bf16-mixd")
+        Precision("bf16-mixd")

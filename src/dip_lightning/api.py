@@ -6,8 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dip_lightning.config import compose_config
+from dip_lightning.config import compose_config, config_folder
+from dip_lightning.data import SAMPLE_PREFIX
+from dip_lightning.errors import UserError
 from dip_lightning.fit import FitResult, fit
+from dip_lightning.mistakes import CONFIGURATION_ERRORS, translate
 
 __all__ = ["restore"]
 
@@ -25,12 +28,12 @@ def restore(
 
     Args:
         image: An image file, or samples (H, W), or (H, W, C) with 1 to 4 channels (the second or fourth is alpha),
-            uint8 or uint16. It is taken as corrupted already, unless ``degradation`` is given.
+            uint8 or uint16. It is taken as corrupted already, unless a ``degradation`` is given.
         clean: The clean image, if there is one, for measuring.
         run_folder: Where to write the files that the command line writes; None writes nothing.
         progress: Whether to show the progress bar.
-        overrides: Further settings as the command line takes them: ``["degradation.sigma=50"]``.
-        **settings: Settings of the top of the configuration, or the choice of a group: ``model="resunet"``,
+        overrides: Further settings as the command line takes them: ``["model.channels=64", "degradation.sigma=50"]``.
+        **settings: Keys of the top of the configuration, or the choice of a group: ``model="resunet"``,
             ``dropout=0.1``, ``iterations=2000``, ``precision="fp64"``, ``seed=1``.
 
     Returns:
@@ -45,26 +48,26 @@ def restore(
         >>> result.image.shape  # doctest: +SKIP
         (512, 512, 3)
     """
-    chosen = {"degradation": "none", **settings}
-    arguments = [f"{name}={_quote(value)}" for name, value in chosen.items()] + (overrides or [])
-    if any(argument.startswith("degradation.") for argument in arguments) and "degradation" not in settings:
-        del arguments[0]
-    arrays = {}
-    for name, value in (("path", image), ("clean", clean)):
-        if isinstance(value, np.ndarray):
-            arrays["image" if name == "path" else name] = value
-        elif value is not None:
-            arguments.append(f"image.{name}={_quote(str(value))}")
+    arguments = [f"{name}={'null' if value is None else value}" for name, value in settings.items()]
+    arguments += overrides or []
     if not progress:
         arguments.append("callbacks.fit_progress=null")
-    cfg = compose_config(arguments)
-    return fit(cfg, None if run_folder is None else Path(run_folder), **arrays)
+    try:
+        cfg = compose_config(arguments)
+    except CONFIGURATION_ERRORS as error:
+        raise translate(error, config_folder()) from None
+    return fit(
+        cfg,
+        None if run_folder is None else Path(run_folder),
+        image=_picture("image", image),
+        clean=None if clean is None else _picture("clean", clean),
+    )
 
 
-def _quote(value: Any) -> str:
-    """Write a value so that Hydra reads it back as it is; file names may hold anything."""
-    if isinstance(value, str) and not value.isidentifier():
-        return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
-    if value is None:
-        return "null"
-    return str(value).replace(" ", "")
+def _picture(name: str, given: object) -> str | Path | NDArray[np.generic]:
+    """Return samples, a sample's name or a path; as a ``Path``, OmegaConf does not look for interpolations in it."""
+    if isinstance(given, (np.ndarray, Path)):
+        return given
+    if isinstance(given, str):
+        return given if given.startswith(SAMPLE_PREFIX) else Path(given)
+    raise UserError(f"{name} of type {type(given).__name__}", "a numpy array or a path", "try numpy.asarray on it")

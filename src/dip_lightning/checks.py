@@ -50,24 +50,28 @@ def check_number(
     raise UserError(f"{name}={value}", expected, f"try {name}={example:g}")
 
 
-def check_integer(name: str, value: object, low: int, *, example: int) -> int:
-    """Check that a setting is a whole number of at least ``low``.
+def check_integer(name: str, value: object, low: int, high: int = 2**31 - 1, *, example: int) -> int:
+    """Check that a setting is a whole number from ``low`` to ``high``.
 
     Args:
         name: The setting as the user writes it, for the message.
         value: What the user gave.
         low: The least value allowed.
+        high: The greatest value allowed.
         example: A value that works, for the message.
 
     Returns:
         The value.
 
     Raises:
-        UserError: The value is no whole number, or is below ``low``.
+        UserError: The value is no whole number, or lies outside.
     """
-    if isinstance(value, int) and not isinstance(value, bool) and value >= low:
+    if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
         return value
-    raise UserError(f"{name}={value}", f"a whole number of at least {low}", f"try {name}={example}")
+    expected = f"a whole number of at least {low}" + (
+        "" if isinstance(value, int) and value < low else f", at most {high}"
+    )
+    raise UserError(f"{name}={value}", expected, f"try {name}={example}")
 
 
 def check_flag(name: str, value: object) -> bool:

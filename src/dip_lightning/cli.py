@@ -3,102 +3,114 @@
 import logging
 import os
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
-from dip_lightning.config import config_folder, imply, register_resolvers
+from dip_lightning.config import config_folder, register_resolvers
 from dip_lightning.errors import UserError
 from dip_lightning.help_text import help_text
-from dip_lightning.mistakes import tell
+from dip_lightning.mistakes import CONFIGURATION_ERRORS, of_group_choice, translate
 
 __all__ = ["main"]
 
 log = logging.getLogger(__name__)
 
-USER_ERROR, INTERRUPTED = 2, 130
+UNEXPECTED, USER_ERROR, INTERRUPTED = 1, 2, 130
 
-# For each job of a multirun what went wrong, or None; one that fails does not keep the others from running.
-_jobs: list[str | None] = []
+# For each job of a multirun its exit code; one that fails does not keep the others from running.
+_jobs: list[int] = []
 
 
 def main() -> NoReturn:
     """Run the command line.
 
     Raises:
-        SystemExit: 0 after a run, 1 after an unexpected error in a job of a multirun, 2 for a mistake of the user,
-            130 after Ctrl-C.
+        SystemExit: 0 after a run; 1 after an unexpected error; 2 for a mistake of the user; 130 after Ctrl-C and 143
+            after SIGTERM, with what was reached written.
     """
     arguments = sys.argv[1:]
     if any(argument in ("-h", "--help") for argument in arguments):
         print(help_text(config_folder()))
         sys.exit(0)
-    sys.argv[1:] = imply(arguments)
+    if "--version" in arguments:
+        print(f"dip_lightning {version('dip-lightning')}")
+        sys.exit(0)
     # Hydra then raises what it would print, and the message can be made one line.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     register_resolvers()
     _jobs.clear()
     try:
         _run()
-    except (UserError, HydraException, OmegaConfBaseException) as error:
-        _complain(tell(error, config_folder()))
+    except (UserError, *CONFIGURATION_ERRORS) as error:
+        _complain(translate(error, config_folder()))
+        sys.exit(USER_ERROR)
+    except ValueError as error:
+        if "Config group override" not in str(error):
+            raise
+        _complain(of_group_choice(config_folder()))
+        sys.exit(USER_ERROR)
+    except OSError as error:
+        _complain(_of_output(error))
         sys.exit(USER_ERROR)
     except KeyboardInterrupt:
-        _complain("interrupted")
+        _complain("interrupted before there was anything to write")
         sys.exit(INTERRUPTED)
-    failed = [message for message in _jobs if message is not None]
+    failed = [code for code in _jobs if code != 0]
     if failed:
         _complain(f"{len(failed)} of {len(_jobs)} jobs failed; the results of the others are kept")
-        sys.exit(USER_ERROR)
-    sys.exit(0)
+    sys.exit(UNEXPECTED if UNEXPECTED in failed else USER_ERROR if failed else 0)
 
 
 @hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")
 def _run(cfg: DictConfig) -> None:
     hydra_config = HydraConfig.get()
-    if hydra_config.mode is RunMode.RUN:
-        try:
-            interrupted = _fit(cfg, Path(hydra_config.runtime.output_dir))
-        except (UserError, HydraException, OmegaConfBaseException) as error:
-            # Raised through Hydra, it would come with a second line.
-            _complain(tell(error, config_folder()))
-            sys.exit(USER_ERROR)
-        if interrupted:
-            sys.exit(INTERRUPTED)
-        return
-    number = hydra_config.job.num
+    run_folder = Path(hydra_config.runtime.output_dir)
+    single = hydra_config.mode is RunMode.RUN
+    job = "" if single else f"job {hydra_config.job.num}: "
+    code = 0
     try:
-        interrupted = _fit(cfg, Path(hydra_config.runtime.output_dir))
-    except (UserError, HydraException, OmegaConfBaseException) as error:
-        _jobs.append(f"job {number}: {tell(error, config_folder())}")
+        code = _fit(cfg, run_folder)
+    # Raised through Hydra, it would come with a second line, and end a multirun.
+    except (UserError, *CONFIGURATION_ERRORS) as error:
+        _complain(f"{job}{translate(error, config_folder())}")
+        code = USER_ERROR
+    except OSError as error:
+        _complain(f"{job}{_of_output(error)}")
+        code = USER_ERROR
     except Exception as error:
-        log.exception("job %s failed", number)  # not the user's mistake: the traceback is wanted
-        _jobs.append(f"job {number}: {type(error).__name__}: {error}")
-    else:
-        _jobs.append(None)
-        if interrupted:
-            _complain(f"interrupted in job {number}; the jobs after it were not started")
-            sys.exit(INTERRUPTED)
-    if _jobs[-1] is not None:
-        _complain(_jobs[-1])
+        if single:
+            raise
+        log.exception("job %s failed", hydra_config.job.num)  # not the user's mistake: the traceback is wanted
+        _complain(f"{job}{type(error).__name__}: {error}")
+        code = UNEXPECTED
+    if code > 128 and not single:
+        _complain(f"{job}interrupted; the jobs after it were not started")
+    if single or code > 128:
+        sys.exit(code)
+    _jobs.append(code)
 
 
-def _fit(cfg: DictConfig, run_folder: Path) -> bool:
-    """Run one fit and print its table; returns whether it was interrupted."""
+def _fit(cfg: DictConfig, run_folder: Path) -> int:
+    """Run one fit and print its table; returns the exit code."""
     # Here, not above: `dip --help` and tab completion must not wait for torch.
     from dip_lightning.console import print_summary
     from dip_lightning.fit import fit
 
     result = fit(cfg, run_folder)
     print_summary(result.summary, run_folder)
-    return bool(result.summary["stopping"]["reason"] == "It was interrupted.")
+    return 0 if result.signal is None else 128 + result.signal
 
 
-def _complain(message: str) -> None:
+def _of_output(error: OSError) -> UserError:
+    problem = f"{error.filename or 'the run folder'} cannot be written ({error.strerror or error})"
+    return UserError(problem, "a folder with room that you may write to", "try hydra.run.dir=FOLDER")
+
+
+def _complain(message: str | UserError) -> None:
     print(f"dip: {message}", file=sys.stderr)

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from dip_lightning.errors import UserError
 
-__all__ = ["build", "compose_config", "config_folder", "imply", "register_resolvers"]
+__all__ = ["build", "compose_config", "config_folder", "register_resolvers"]
 
 
 def config_folder() -> Path:
@@ -20,26 +20,6 @@ def config_folder() -> Path:
     package = Path(__file__).resolve().parent
     inside = package / "conf"
     return inside if inside.is_dir() else package.parents[1] / "conf"
-
-
-def imply(overrides: Sequence[str]) -> list[str]:
-    """Add what the overrides imply: a picture of the user's own is taken as it is.
-
-    ``image.path=photo.png`` without a word on degradation gets ``degradation=none``: adding noise to somebody's photo
-    unasked would hand back a worse picture than they gave. The samples keep the default noise.
-
-    Args:
-        overrides: What stands on the command line.
-
-    Returns:
-        The same, with ``degradation=none`` added where it is implied.
-    """
-    own = any(o.startswith("image.path=") and "skimage:" not in o for o in overrides)
-    clean = any(o.startswith("image.clean=") and not o.endswith("=null") for o in overrides)
-    said = any(o.lstrip("+~").startswith(("degradation=", "degradation.", "degradation@")) for o in overrides)
-    experiment = any(o.lstrip("+").startswith("experiment=") for o in overrides)
-    implied = (own or clean) and not said and not experiment
-    return [*overrides, "degradation=none"] if implied else list(overrides)
 
 
 def register_resolvers() -> None:
@@ -71,7 +51,7 @@ def compose_config(overrides: Sequence[str] = ()) -> DictConfig:
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(config_folder()), version_base="1.3", job_name="dip"):
-            return compose("config", overrides=imply(overrides))
+            return compose("config", overrides=list(overrides))
     finally:
         GlobalHydra.instance().hydra = before
 
@@ -99,4 +79,6 @@ def build(node: DictConfig, **arguments: Any) -> Any:
             raise UserError(
                 f"{node.get('_target_')}: {str(cause).split('() ')[-1]}", "a setting that it has", "see dip --help"
             ) from None
+        if isinstance(cause, RuntimeError) and "allocate" in str(cause):
+            raise UserError(f"{node.get('_target_')}", "what fits into memory", "try smaller values") from None
         raise

@@ -43,6 +43,8 @@ def print_summary(summary: dict[str, Any], run_folder: Path, console: Console | 
         soft_wrap=True,
         highlight=False,
     )
+    for remark in summary["remarks"]:
+        console.print(f"Note: {escape(remark)}", soft_wrap=True, highlight=False)
     if summary["restores"]:
         console.print(f"Diverged and restored {len(summary['restores'])} times.", highlight=False)
     console.print(f"Run folder: {escape(str(run_folder))}", soft_wrap=True, highlight=False)

@@ -7,11 +7,15 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from skimage.transform import downscale_local_mean
 
 __all__ = ["write_comparison", "write_curves"]
 
 # Okabe and Ito's colours, which people who see colours differently can tell apart.
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
+
+# Longest side of a panel in pixels: small images are magnified to about the one, large ones reduced below the other.
+_SMALLEST, _LARGEST = 360, 1024
 
 
 def write_comparison(path: Path, panels: Mapping[str, NDArray[np.floating]]) -> None:
@@ -21,9 +25,10 @@ def write_comparison(path: Path, panels: Mapping[str, NDArray[np.floating]]) -> 
         path: The PNG file.
         panels: (H, W, C) in [0, 1] by title, of equal size.
     """
+    panels = {name: _reduced(image) for name, image in panels.items()}
     height, width = next(iter(panels.values())).shape[:2]
-    # Whole multiples of the pixels, so that small crops are magnified without interpolation; large ones keep theirs.
-    magnified = max(1, round(360 / width))
+    # Whole multiples of the pixels, so that small crops are magnified without interpolation.
+    magnified = max(1, round(_SMALLEST / max(height, width)))
     dpi = 100
     columns, rows = width * magnified / dpi, height * magnified / dpi
     gap, title = 0.12, 0.55
@@ -40,6 +45,15 @@ def write_comparison(path: Path, panels: Mapping[str, NDArray[np.floating]]) -> 
         axes.set_axis_off()
         axes.set_title(name, fontsize=11, pad=5)
     figure.savefig(path)
+
+
+def _reduced(image: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Take means of blocks where an image is larger than a figure should be."""
+    block = -(-max(image.shape[:2]) // _LARGEST)
+    if block == 1:
+        return image
+    reduced: NDArray[np.floating] = downscale_local_mean(image, (block, block, 1))  # type: ignore[no-untyped-call]
+    return reduced
 
 
 def write_curves(path: Path, curves: dict[str, NDArray[np.floating]], summary: dict[str, Any]) -> None:
@@ -75,7 +89,9 @@ def write_curves(path: Path, curves: dict[str, NDArray[np.floating]], summary: d
         label = f"peak {best:.2f} dB at {at}; shaded: within 0.1 dB"
         axes.plot([at], [best], "o", color=_ORANGE, markersize=7, label=label)
     # The first iterations start far below everything of interest.
-    finite = np.concatenate([values[np.isfinite(values)] for name, values in curves.items() if name != "loss"])
+    finite = np.concatenate(
+        [values[np.isfinite(values)] for name, values in curves.items() if name.startswith("psnr_")]
+    )
     if finite.size:
         low, high = np.percentile(finite, 3), finite.max()
         axes.set_ylim(min(low, high - 6) - 0.5, high + 0.8)

@@ -17,9 +17,10 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
 from dip_lightning import environment
-from dip_lightning.callbacks import OutputEMA
+from dip_lightning.callbacks import DivergenceGuard, Interrupt, OutputEMA
 from dip_lightning.config import build
 from dip_lightning.data import Picture
+from dip_lightning.errors import UserError
 from dip_lightning.metrics import psnr
 from dip_lightning.parts import Parts, build_parts
 from dip_lightning.precision import Precision
@@ -38,12 +39,14 @@ class FitResult:
         curves: One array an iteration, by the names of ``curves.csv``; NaN where nothing was measured.
         summary: The content of ``summary.json``.
         run_folder: Where the files are, or None where none were written.
+        signal: The number of the signal that ended the fit early, or None.
     """
 
     picture: Picture
     curves: dict[str, NDArray[np.floating]]
     summary: dict[str, Any]
     run_folder: Path | None
+    signal: int | None = None
 
     @property
     def image(self) -> NDArray[np.unsignedinteger]:
@@ -56,16 +59,16 @@ def fit(
     cfg: DictConfig,
     run_folder: Path | None = None,
     *,
-    image: NDArray[np.generic] | None = None,
-    clean: NDArray[np.generic] | None = None,
+    image: str | Path | NDArray[np.generic] | None = None,
+    clean: str | Path | NDArray[np.generic] | None = None,
 ) -> FitResult:
     """Fit one image.
 
     Args:
         cfg: The composed configuration; see ``conf/config.yaml``.
         run_folder: Where to write; None writes nothing.
-        image: Samples to take instead of the file ``cfg.image.path``.
-        clean: Samples to take instead of the file ``cfg.image.clean``.
+        image: A file name or samples, instead of ``cfg.image.path``.
+        clean: A file name or samples, instead of ``cfg.image.clean``.
 
     Returns:
         The restored picture and everything that was measured.
@@ -75,9 +78,9 @@ def fit(
         KeyboardInterrupt: Ctrl-C came before the first iteration. A later one ends the fit with what was reached.
     """
     precision: Precision = build(cfg.precision)
-    arrays = {name: array for name, array in (("path", image), ("clean", clean)) if array is not None}
+    pictures = {name: given for name, given in (("path", image), ("clean", clean)) if given is not None}
     with precision.in_force(), isolated():
-        parts = build_parts(cfg, run_folder, precision, arrays)
+        parts = build_parts(cfg, run_folder, precision, pictures)
         environment.reset_peak_memory(parts.trainer.strategy.root_device)
         started = time.perf_counter()
         parts.trainer.fit(parts.module, datamodule=parts.data)
@@ -85,6 +88,8 @@ def fit(
         if parts.trainer.global_step == 0:  # Ctrl-C came before the first iteration: there is nothing to hand back
             raise KeyboardInterrupt
         selected = _outputs(parts)[cfg.select]
+        if not torch.isfinite(selected).all():
+            raise UserError("the output is not finite: the fit diverged", "a smaller step", f"try lr={cfg.lr / 10:g}")
         summary = summarise(parts, selected, seconds)
         curves = parts.module.curves.block()
         picture = parts.data.observation.picture.with_unit(_to_image(selected))
@@ -93,12 +98,18 @@ def fit(
             if cfg.save_checkpoint:
                 parts.trainer.save_checkpoint(run_folder / "checkpoints" / "last.ckpt")
             write_run(run_folder, restored=picture, summary=summary, curves=curves, panels=_panels(parts))
-    return FitResult(picture, curves, summary, run_folder)
+    interrupt = parts.find(Interrupt)
+    return FitResult(picture, curves, summary, run_folder, None if interrupt is None else interrupt.signal)
 
 
 def _outputs(parts: Parts) -> dict[str, Tensor]:
     """The outputs that may be handed back, by the words of ``select``; each (1, C, H, W)."""
-    outputs = {"one_pass": parts.module.iterate.one_pass}
+    iterate, guard = parts.module.iterate, parts.find(DivergenceGuard)
+    one_pass = iterate.one_pass
+    if guard is not None and iterate.diverged is not None and bool(iterate.diverged):
+        # The fit ended off its course; what is handed back is from before.
+        one_pass = one_pass if guard.last_good_output is None else guard.last_good_output
+    outputs = {"one_pass": one_pass}
     ema = parts.find(OutputEMA)
     if ema is not None and ema.average is not None:
         outputs["averaged"] = ema.average
@@ -145,7 +156,7 @@ _REMARKS = (
 
 @contextmanager
 def isolated() -> Iterator[None]:
-    """Keep Lightning's remarks out of the output, and its settings of the process from outliving the fit."""
+    """Keep Lightning's remarks out of the output, and settings and random states from outliving the fit."""
     logger = logging.getLogger("pytorch_lightning")
     level, deterministic = logger.level, torch.are_deterministic_algorithms_enabled()
     logger.setLevel(logging.WARNING)
@@ -153,7 +164,8 @@ def isolated() -> Iterator[None]:
         with warnings.catch_warnings():
             for remark in _REMARKS:
                 warnings.filterwarnings("ignore", message=f".*{remark}")
-            yield
+            with torch.random.fork_rng():
+                yield
     finally:
         logger.setLevel(level)
         torch.use_deterministic_algorithms(deterministic)

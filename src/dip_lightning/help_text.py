@@ -14,9 +14,9 @@ Usage: dip [GROUP=OPTION | KEY=VALUE]...      one fit
 
 Examples:
   dip experiment=quickstart                   the sample, as `make run` does
-  dip image.path=photo.png                    a picture of your own, taken as it is
-  dip model=unet dropout=0 precision=fp64 seed=1 iterations=500 degradation.sigma=50
-  dip -m model=unet,resnet,resunet seed=1,2
+  dip image.path=photo.png image.crop=256     a part of a picture of your own, taken as it is
+  dip image.crop=128 model=unet dropout=0 precision=fp64 seed=1 iterations=500 degradation.sigma=50
+  dip -m image.crop=128 model=unet,resnet,resunet seed=1,2
 
 Flags: -m, --multirun      sweep          --cfg job           print the configuration and stop
        -sc install=SHELL   completion     --hydra-help        the flags of Hydra
@@ -95,15 +95,18 @@ def _keys(path: Path, prefix: str) -> str:
 
 
 def _merged_keys(options: list[Path], group: str, default: str) -> str:
-    """The keys of all options of a group, each once; the default option's values where it has the key."""
-    merged: dict[str, tuple[str, str, list[str]]] = {}
+    """The keys of all options of a group, the default option's first; who has which, and who has another value."""
+    merged: dict[tuple[str, str], dict[str, str]] = {}
     for option in sorted(options, key=lambda path: path.stem != default):
         for key, value, comment in _parse(option, "" if group == "experiment" else f"{group}."):
-            merged.setdefault(key, (value, comment, []))[2].append(option.stem)
+            merged.setdefault((key, comment), {})[option.stem] = value
     lines = []
-    for key, (value, comment, holders) in merged.items():
-        scope = "" if len(holders) == len(options) else f" [{', '.join(sorted(holders))}]"
-        lines.append(_wrap(f"    {key}={value}", comment + scope) + "\n")
+    for (key, comment), values in merged.items():
+        shown = next(iter(values.values()))
+        others = [f"{option}: {value}" for option, value in values.items() if value != shown]
+        alike = [option for option, value in values.items() if value == shown]
+        scope = ", ".join(([] if len(values) == len(options) and not others else alike) + others)
+        lines.append(_wrap(f"    {key}={shown}", comment + (f" [{scope}]" if scope else "")) + "\n")
     return "".join(lines)
 
 

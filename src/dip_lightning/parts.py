@@ -50,7 +50,10 @@ class Parts:
 
 
 def build_parts(
-    cfg: DictConfig, run_folder: Path | None, precision: Precision, arrays: dict[str, NDArray[np.generic]]
+    cfg: DictConfig,
+    run_folder: Path | None,
+    precision: Precision,
+    pictures: dict[str, str | Path | NDArray[np.generic]],
 ) -> Parts:
     """Build everything; whatever is wrong with the settings shows here, before anything is computed.
 
@@ -58,7 +61,7 @@ def build_parts(
         cfg: The composed configuration.
         run_folder: Where loggers write; None for no logger.
         precision: What the fit computes in.
-        arrays: Samples to take instead of files: ``path`` and ``clean``.
+        pictures: Samples or file names to take instead of those of the configuration: ``path`` and ``clean``.
 
     Returns:
         The parts.
@@ -66,14 +69,14 @@ def build_parts(
     Raises:
         UserError: A setting, a file or the machine does not allow what was asked.
     """
-    seed = check_integer("seed", cfg.seed, 0, example=0)
+    seed = check_integer("seed", cfg.seed, 0, 2**32 - 1, example=0)
     select = check_choice("select", cfg.select, ("averaged", "one_pass"))
     check_flag("save_checkpoint", cfg.save_checkpoint)
-    data: ImageDataModule = build(cfg.image, degradation=build(cfg.degradation), iterations=cfg.iterations, **arrays)
+    data: ImageDataModule = build(cfg.image, degradation=build(cfg.degradation), iterations=cfg.iterations, **pictures)
     trainer = _build_trainer(cfg, run_folder, precision)
     precision.check_device(trainer.strategy.root_device)
     # Drawing the weights is the first thing that the seed decides.
-    pl.seed_everything(seed, verbose=False)
+    torch.manual_seed(seed)
     network = _build_network(cfg, data.observation)
     parts = Parts(cfg, data, _build_module(cfg, network, data.observation, seed), trainer, precision)
     if select == "averaged" and parts.find(OutputEMA) is None:
@@ -84,12 +87,18 @@ def build_parts(
 def _build_trainer(cfg: DictConfig, run_folder: Path | None, precision: Precision) -> pl.Trainer:
     check_integer("trainer.log_every_n_steps", cfg.trainer.log_every_n_steps, 1, example=50)
     check_choice("trainer.accelerator", cfg.trainer.accelerator, ("auto", "cpu", "gpu"))
+    check_flag("trainer.deterministic", cfg.trainer.deterministic)
+    unknown = set(cfg.trainer) - {"_target_", "accelerator", "deterministic", "log_every_n_steps"}
+    if unknown:
+        # Several devices, epochs or stopping early would each break "one iteration is one step of one epoch".
+        raise UserError(f"trainer.{min(unknown)}", "a key that dip --help lists", "leave it out")
     callbacks = [build(node) for node in cfg.callbacks.values() if node is not None]
     loggers = [] if run_folder is None else [build(node, save_dir=str(run_folder)) for node in cfg.logger.values()]
     try:
         trainer: pl.Trainer = build(
             cfg.trainer,
             precision=precision.lightning,
+            devices=1,
             max_epochs=1,
             callbacks=[*callbacks, Interrupt()],
             logger=loggers or False,

@@ -18,6 +18,8 @@ LIGHTNING_PRECISIONS: dict[str, tuple[torch.dtype, torch.dtype | None]] = {
     "16-mixed": (torch.float32, torch.float16),
 }
 
+_NAMES = {"64-true": "fp64", "32-true": "fp32", "bf16-mixed": "bf16", "16-mixed": "fp16"}
+
 
 class Precision:
     """A precision option: Lightning's precision, and whether float32 products may be rounded to TF32.
@@ -26,20 +28,27 @@ class Precision:
     back after the fit.
     """
 
-    def __init__(self, name: str, lightning: str, tf32: bool = False) -> None:
+    def __init__(self, lightning: str, tf32: bool = False) -> None:
         """Set the precision.
 
         Args:
-            name: The option's name, for records.
             lightning: A key of :data:`LIGHTNING_PRECISIONS`.
             tf32: Whether matrix products and convolutions of float32 use TF32.
 
         Raises:
             UserError: A value is not allowed.
         """
-        self.name = name
         self.lightning = check_choice("precision.lightning", lightning, LIGHTNING_PRECISIONS)
         self.tf32 = check_flag("precision.tf32", tf32)
+        if tf32 and lightning != "32-true":
+            raise UserError(
+                f"precision.tf32=true with {lightning}", "32-true, whose products TF32 rounds", "try precision=tf32"
+            )
+
+    @property
+    def name(self) -> str:
+        """The option that this is: ``fp64``, ``fp32``, ``tf32``, ``bf16`` or ``fp16``."""
+        return "tf32" if self.tf32 else _NAMES[self.lightning]
 
     def check_device(self, device: torch.device) -> None:
         """Refuse a device that would quietly compute in another precision.

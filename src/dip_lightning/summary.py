@@ -1,11 +1,12 @@
 """What a run reached, as the plain values of ``summary.json`` and of TensorBoard's HParams tab."""
 
+from signal import Signals
 from typing import Any
 
 from torch import Tensor
 
 from dip_lightning import environment
-from dip_lightning.callbacks import DivergenceGuard, Interrupt, PeakPSNR
+from dip_lightning.callbacks import DivergenceGuard, Interrupt, OutputEMA, PeakPSNR
 from dip_lightning.metrics import psnr
 from dip_lightning.parts import Parts
 
@@ -29,9 +30,9 @@ def summarise(parts: Parts, selected: Tensor, seconds: float) -> dict[str, Any]:
     measured = parts.find(PeakPSNR)
     peaks = {} if measured is None else {name: peak.as_summary() for name, peak in measured.peaks.items()}
     averaged = peaks.get("averaged")
-    clean, quality = module.clean, None
+    clean, quality, noisy = module.clean, None, None
     if clean is not None:
-        quality = float(psnr(selected.to(clean), clean))
+        quality, noisy = float(psnr(selected.to(clean), clean)), float(psnr(module.observation, clean))
     guard = parts.find(DivergenceGuard)
     return {
         "model": cfg.model._target_.rsplit(".", 1)[-1].lower(),
@@ -52,32 +53,48 @@ def summarise(parts: Parts, selected: Tensor, seconds: float) -> dict[str, Any]:
         "seconds": round(seconds, 3),
         "seconds_per_iteration": seconds / max(iterations, 1),
         "peak_memory_mb": round(environment.peak_memory_mb(device), 1),
-        "psnr_observation": None if clean is None else float(psnr(module.observation, clean)),
+        "psnr_observation": noisy,
         "one_pass": peaks.get("one_pass"),
         "averaged": averaged,
         "eval": peaks.get("eval"),
         "stopping": {
             "rule": "none",
             "iteration": iterations - 1,
-            "reason": _reason(parts),
+            "reason": _reason(parts, iterations),
             "psnr": quality,
             "gap_db": None if averaged is None or quality is None else averaged["peak_psnr"] - quality,
         },
         "selected": {"output": cfg.select, "iteration": iterations - 1, "psnr": quality},
+        "remarks": _remarks(parts, iterations, quality, noisy),
         "restores": [] if guard is None else guard.restored_at,
         "versions": environment.versions(),
         "git_commit": environment.git_commit(),
     }
 
 
-def _reason(parts: Parts) -> str:
+def _reason(parts: Parts, iterations: int) -> str:
     """Say in one sentence why the fit ended."""
     interrupt, guard = parts.find(Interrupt), parts.find(DivergenceGuard)
-    if interrupt is not None and interrupt.interrupted:
-        return "It was interrupted."
+    if interrupt is not None and interrupt.signal is not None:
+        return f"It was interrupted ({Signals(interrupt.signal).name})."
     if guard is not None and guard.gave_up:
         return "It diverged again and again from the same weights; try a smaller lr or precision=fp64."
-    return "All iterations were done."
+    return "All iterations were done." if iterations == parts.data.iterations else "It ended early."
+
+
+def _remarks(parts: Parts, iterations: int, quality: float | None, noisy: float | None) -> list[str]:
+    """What the user should know of the picture that is handed back."""
+    remarks = []
+    if quality is not None and noisy is not None and quality < noisy:
+        remarks.append("The restored picture is worse than the noisy one.")
+    ema = parts.find(OutputEMA)
+    if parts.cfg.select == "averaged" and ema is not None and ema.alpha ** (iterations - 1) > 0.02:
+        share = f"{ema.alpha ** (iterations - 1):.0%}"
+        remarks.append(
+            f"{share} of the averaged output is still the first, meaningless one: "
+            "use more iterations, a smaller alpha, or select=one_pass."
+        )
+    return remarks
 
 
 def hyperparameters(parts: Parts, summary: dict[str, Any]) -> dict[str, Any]:

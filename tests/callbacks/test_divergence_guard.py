@@ -10,7 +10,8 @@ import torch
 from dip_lightning.callbacks import DivergenceGuard, OutputEMA
 from dip_lightning.config import compose_config
 from dip_lightning.errors import UserError
-from dip_lightning.module import DeepImagePrior
+from dip_lightning.fit import _outputs, fit
+from dip_lightning.module import DeepImagePrior, Iterate
 from dip_lightning.parts import Parts, build_parts
 from dip_lightning.precision import Precision
 from dip_lightning.summary import summarise
@@ -40,7 +41,7 @@ class Fault(pl.Callback):
 
 def run(fault: Fault, *overrides: str) -> Parts:
     cfg = compose_config([*TINY_UNET, "iterations=60", "dropout=0", *overrides])
-    parts = build_parts(cfg, None, Precision("fp32", "32-true"), {})
+    parts = build_parts(cfg, None, Precision("32-true"), {})
     parts.trainer.callbacks.append(fault)  # type: ignore[attr-defined]
     parts.trainer.fit(parts.module, datamodule=parts.data)
     return parts
@@ -102,6 +103,47 @@ def test_a_fit_that_never_gets_past_its_copy_ends_and_says_so() -> None:
     assert len(guard.restored_at) == 3
     assert parts.module.curves.recorded < 60
     assert "diverged" in summarise(parts, parts.module.iterate.one_pass, 1.0)["stopping"]["reason"]
+
+
+@pytest.mark.parametrize("select", ["averaged", "one_pass"])
+def test_a_fit_that_ends_diverged_hands_back_a_good_picture(select: str) -> None:
+    faults = [f"select={select}", "callbacks.divergence_guard.max_restores=1"]
+    parts = run(Fault({30}, "nan"), *faults)
+    assert guard_of(parts).gave_up
+    assert torch.isnan(parts.module.iterate.one_pass).any()
+    assert torch.isfinite(_outputs(parts)[select]).all()
+
+
+def test_a_picture_is_never_made_of_nan() -> None:
+    # Without the guard nothing saves a fit of such a step.
+    overrides = ["lr=1e30", "select=one_pass", "callbacks.divergence_guard=null"]
+    with pytest.raises(UserError, match="diverged"):
+        fit(compose_config([*TINY_UNET, *overrides]))
+
+
+def test_a_perfect_fit_is_no_divergence() -> None:
+    guard, module = DivergenceGuard(), run(Fault(set(), "nan")).module
+    trainer = module.trainer
+    guard.on_fit_start(trainer, module)
+    for iteration, fidelity in enumerate([20.0, 156.0, torch.inf, torch.inf, 110.0, 99.0]):
+        module.iterate.iteration = iteration
+        module.curves.record("psnr_observation", iteration, torch.tensor(fidelity))
+        guard.on_before_optimizer_step(trainer, module, trainer.optimizers[0])
+    assert guard.restored_at == []
+    module.iterate.iteration = 6
+    module.curves.record("psnr_observation", 6, torch.tensor(90.0))
+    guard.on_before_optimizer_step(trainer, module, trainer.optimizers[0])
+    assert guard.restored_at == [6]
+
+
+def test_an_average_that_began_with_nan_begins_anew() -> None:
+    ema, module = OutputEMA(0.5), run(Fault(set(), "nan")).module
+    ema.on_fit_start(module.trainer, module)
+    for value, diverged in ((torch.nan, True), (torch.nan, True), (0.4, False), (0.8, False)):
+        module.iterate = Iterate(0, torch.full((1, 3, 2, 2), value), diverged=torch.tensor(diverged))
+        ema.on_train_batch_end(module.trainer, module, None, None, 0)
+    assert ema.average is not None
+    assert torch.allclose(ema.average, torch.tensor(0.6))
 
 
 def test_a_good_fit_is_left_alone() -> None:

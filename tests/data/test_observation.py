@@ -8,7 +8,7 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from dip_lightning.data import SAMPLES, GaussianNoise, NoDegradation, load_observation
+from dip_lightning.data import SAMPLES, DefaultNoise, GaussianNoise, NoDegradation, load_observation
 from dip_lightning.errors import UserError
 
 
@@ -114,6 +114,27 @@ def test_settings_that_do_not_fit_are_refused(photo: Path, options: dict[str, An
 def test_a_clean_image_and_added_noise_contradict_each_other(photo: Path) -> None:
     with pytest.raises(UserError, match="degradation=none"):
         load_observation(str(photo), GaussianNoise(25), clean=str(photo))
+
+
+@pytest.mark.parametrize(
+    ("path", "clean", "sigma", "expected"),
+    [
+        ("skimage:camera", None, None, 25),
+        ("skimage:camera", None, 10, 10),
+        ("photo.png", None, None, None),
+        ("photo.png", None, 10, 10),
+        ("photo.png", "photo.png", None, None),
+    ],
+)
+def test_a_picture_of_ones_own_is_taken_as_it_is_unless_a_sigma_is_given(
+    photo: Path, path: str, clean: str | None, sigma: float | None, expected: float | None
+) -> None:
+    names = {"photo.png": str(photo)}
+    given = None if clean is None else names[clean]
+    observation = load_observation(names.get(path, path), DefaultNoise(sigma), clean=given, crop=16)
+    assert observation.sigma == expected
+    if expected is None:
+        assert np.array_equal(observation.noisy[0].permute(1, 2, 0), observation.picture.to_unit())
 
 
 def test_an_unknown_sample_is_refused_with_those_there_are() -> None:

@@ -16,11 +16,12 @@ log = logging.getLogger(__name__)
 
 
 class Snapshot:
-    """A copy of everything an optimiser step changes: weights, batch statistics and Adam's moments."""
+    """A copy of everything an optimiser step changes (weights, batch statistics, Adam's moments), and their output."""
 
     def __init__(self, iteration: int, pl_module: DeepImagePrior, optimizer: torch.optim.Optimizer) -> None:
         """Copy the present state, on its device."""
         self.iteration = iteration
+        self.output = pl_module.iterate.one_pass
         self.network = [tensor.detach().clone() for tensor in _network_tensors(pl_module)]
         self.optimizer = {
             parameter: {key: value.clone() for key, value in state.items() if isinstance(value, Tensor)}
@@ -96,13 +97,19 @@ class DivergenceGuard(pl.Callback):
         self._diverged = torch.zeros((), dtype=torch.bool, device=pl_module.device)
         self._looks_every = self.check_every or (1 if pl_module.device.type == "cpu" else 25)
 
+    @property
+    def last_good_output(self) -> Tensor | None:
+        """The one-pass output of the last copy of good weights, (1, C, H, W); None before the first."""
+        return None if self._snapshot is None else self._snapshot.output
+
     def on_before_optimizer_step(  # type: ignore[override]
         self, trainer: pl.Trainer, pl_module: DeepImagePrior, optimizer: torch.optim.Optimizer
     ) -> None:
         """Judge this iteration's output; the weights are still those that produced it."""
         iteration = pl_module.iterate.iteration
-        fidelity = pl_module.curves.value("psnr_observation", iteration)
-        # "Not greater" is also true of a NaN. An infinite PSNR is a perfect fit, not a divergence.
+        # Beyond 100 dB a fit is perfect, infinitely so where it agrees exactly: a fall from there is none.
+        fidelity = pl_module.curves.value("psnr_observation", iteration).clamp(max=100)
+        # "Not greater" is also true of a NaN.
         floor = fidelity.new_tensor(-torch.inf) if self._previous is None else self._previous - self.max_drop_db
         self._diverged = self._diverged | ~(fidelity > floor)
         self._previous = fidelity

@@ -9,6 +9,7 @@ from pytorch_lightning.callbacks import ProgressBar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from dip_lightning.checks import check_number
 from dip_lightning.curves import Curves
 from dip_lightning.module import DeepImagePrior
 
@@ -36,9 +37,13 @@ class FitProgress(ProgressBar):
 
         Args:
             line_every: Seconds.
+
+        Raises:
+            UserError: The time is not positive.
         """
         super().__init__()
-        self.line_every = line_every
+        name = "callbacks.fit_progress.line_every"
+        self.line_every = check_number(name, line_every, 0, low_open=True, example=15)
         self._console = Console(stderr=True)
         self._bar: Progress | None = None
         self._task = TaskID(0)

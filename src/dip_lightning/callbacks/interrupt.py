@@ -1,4 +1,4 @@
-"""Ctrl-C ends a fit after the present iteration, with everything written."""
+"""Ctrl-C and SIGTERM end a fit after the present iteration, with everything written."""
 
 import logging
 import signal
@@ -14,39 +14,44 @@ log = logging.getLogger(__name__)
 
 
 class Interrupt(pl.Callback):
-    """Turns the first SIGINT into a clean end; a second one stops the process at once.
+    """Turns the first SIGINT or SIGTERM into a clean end; a second one stops the process at once.
 
     Lightning's own handling exits the process, which would lose the outputs computed so far.
+
+    Attributes:
+        signal: The number of the signal that ended the fit, or None.
     """
 
     def __init__(self) -> None:
         """Start without having been interrupted."""
-        self.interrupted = False
-        self._before: Any = None
+        self.signal: int | None = None
+        self._before: dict[signal.Signals, Any] = {}
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take over SIGINT, where this thread is the one that gets it."""
-        self.interrupted = False
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take over the signals, where this thread is the one that gets them; Lightning has set its own just before."""
+        self.signal = None
         if threading.current_thread() is not threading.main_thread():
             return
 
         def stop(number: int, frame: FrameType | None) -> None:
-            self.interrupted = True
+            self.signal = number
             trainer.should_stop = True
             self._give_back()
-            log.warning("interrupted: ending after this iteration (Ctrl-C again to stop at once)")
+            name = signal.Signals(number).name
+            log.warning("%s: ending after this iteration (once more to stop at once)", name)
 
-        self._before = signal.signal(signal.SIGINT, stop)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, stop)
 
-    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Give SIGINT back."""
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Give the signals back."""
         self._give_back()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Give SIGINT back."""
+        """Give the signals back."""
         self._give_back()
 
     def _give_back(self) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-            self._before = None
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}

@@ -29,6 +29,7 @@ class OutputEMA(pl.Callback):
         """
         self.alpha = check_number("alpha", alpha, 0, 1, high_open=True, example=0.99)
         self.average: Tensor | None = None
+        self._empty: Tensor | None = None
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: DeepImagePrior) -> None:  # type: ignore[override]
         """Forget the average of an earlier fit."""
@@ -41,10 +42,14 @@ class OutputEMA(pl.Callback):
         iterate = pl_module.iterate
         if self.average is None:
             self.average = iterate.one_pass.clone()
+            self._empty = iterate.diverged
         elif iterate.diverged is None:
             self.average.lerp_(iterate.one_pass, 1 - self.alpha)
         else:
             # Chosen on the device: reading the flag here would wait for it.
             updated = self.average.lerp(iterate.one_pass, 1 - self.alpha)
+            if self._empty is not None:  # the fit began with an output that is no number
+                updated = torch.where(self._empty, iterate.one_pass, updated)
+                self._empty = self._empty & iterate.diverged
             self.average = torch.where(iterate.diverged, self.average, updated)
         iterate.averaged = self.average

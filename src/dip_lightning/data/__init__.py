@@ -1,14 +1,16 @@
 """Images in and out, the noise that is added to them, and the data module that hands them to Lightning."""
 
 from dip_lightning.data.datamodule import ImageDataModule
-from dip_lightning.data.degradation import Degradation, GaussianNoise, NoDegradation
+from dip_lightning.data.degradation import DefaultNoise, Degradation, GaussianNoise, NoDegradation
 from dip_lightning.data.image_io import SUFFIXES, picture_from_array, read_image, write_image
-from dip_lightning.data.observation import SAMPLES, Observation, load_observation
+from dip_lightning.data.observation import SAMPLE_PREFIX, SAMPLES, Observation, load_observation
 from dip_lightning.data.picture import Picture
 
 __all__ = [
     "SAMPLES",
+    "SAMPLE_PREFIX",
     "SUFFIXES",
+    "DefaultNoise",
     "Degradation",
     "GaussianNoise",
     "ImageDataModule",

@@ -1,6 +1,7 @@
 """The data of a fit in Lightning's terms: one image, and as many empty batches as there are iterations."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytorch_lightning as pl
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from dip_lightning.checks import check_integer
-from dip_lightning.data.degradation import Degradation
+from dip_lightning.data.degradation import DefaultNoise, Degradation
 from dip_lightning.data.observation import Observation, load_observation
 
 __all__ = ["ImageDataModule"]
@@ -23,11 +24,11 @@ class ImageDataModule(pl.LightningDataModule):
 
     def __init__(
         self,
-        path: str | NDArray[np.generic],
-        degradation: Degradation,
+        path: str | Path | NDArray[np.generic],
+        degradation: Degradation | DefaultNoise,
         *,
         iterations: int,
-        clean: str | NDArray[np.generic] | None = None,
+        clean: str | Path | NDArray[np.generic] | None = None,
         crop: int | Sequence[int] | None = None,
         size: int | Sequence[int] | None = None,
     ) -> None:
@@ -42,10 +43,10 @@ class ImageDataModule(pl.LightningDataModule):
             size: What it is resized to.
 
         Raises:
-            UserError: The number of iterations is not positive.
+            UserError: The number of iterations is not positive, or beyond ten million.
         """
         super().__init__()
-        self.iterations = check_integer("iterations", iterations, 1, example=2000)
+        self.iterations = check_integer("iterations", iterations, 1, 10**7, example=2000)
         self._path, self._degradation = path, degradation
         self._clean, self._crop, self._size = clean, crop, size
         self._observation: Observation | None = None

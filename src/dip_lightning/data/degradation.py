@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from dip_lightning.checks import check_flag, check_integer, check_number
 
-__all__ = ["Degradation", "GaussianNoise", "NoDegradation"]
+__all__ = ["DefaultNoise", "Degradation", "GaussianNoise", "NoDegradation"]
 
 
 class Degradation(Protocol):
@@ -57,3 +57,28 @@ class NoDegradation:
     def __call__(self, clean: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the picture."""
         return clean
+
+
+class DefaultNoise:
+    """Chooses: Gaussian noise on a sample picture, nothing on somebody's own, unless a strength is given.
+
+    Adding noise to somebody's photo unasked would hand back a worse picture than they gave.
+    """
+
+    def __init__(self, sigma: float | None = None, seed: int = 0, clip: bool = True) -> None:
+        """Set the noise.
+
+        Args:
+            sigma: Standard deviation on the scale 0 to 255; None for 25 on a sample and nothing else.
+            seed: See :class:`GaussianNoise`.
+            clip: See :class:`GaussianNoise`.
+
+        Raises:
+            UserError: A value is not allowed.
+        """
+        self._sigma = sigma
+        self._noise = GaussianNoise(25 if sigma is None else sigma, seed, clip)
+
+    def choose(self, *, is_sample: bool) -> Degradation:
+        """Return what is to be done to a picture, by where it comes from."""
+        return self._noise if is_sample or self._sigma is not None else NoDegradation()

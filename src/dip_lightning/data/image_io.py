@@ -1,7 +1,10 @@
 """Reading and writing image files: what goes in comes out with the same size, mode and depth."""
 
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +19,9 @@ __all__ = ["SUFFIXES", "read_image", "write_image"]
 SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "TIFF": ".tif", "WEBP": ".webp", "BMP": ".bmp"}
 
 _FORMATS = "a PNG, JPEG, TIFF, WebP or BMP image"
+# What Pillow's modes mean, those that are not handled.
+_KINDS = {"1": "black and white (1 bit)", "I": "32-bit integers", "F": "32-bit floats", "CMYK": "inks (CMYK)"}
+
 _ORIENTATION = 0x0112  # a tag of EXIF and of TIFF
 
 # What each value of the EXIF orientation tag asks for, as an operation on rows and columns.
@@ -87,9 +93,8 @@ def _decode(path: Path, image: Image.Image) -> Picture:
         elif transparent and image.mode in ("L", "RGB"):
             image = image.convert({"L": "LA", "RGB": "RGBA"}[image.mode])
         if image.mode not in ("L", "LA", "RGB", "RGBA"):
-            raise UserError(
-                f"{path} is of mode {image.mode}", "grey, RGB or a palette, 8 or 16 bit", "convert it first"
-            )
+            kind = _KINDS.get(image.mode, f"mode {image.mode}")
+            raise UserError(f"{path} is of {kind}", "grey, RGB or a palette, 8 or 16 bit", "convert it first")
         samples = np.asarray(image)
     if _ORIENTATION in exif:
         del exif[_ORIENTATION]
@@ -167,6 +172,7 @@ def _read_deep_tiff(path: Path) -> Picture | None:
             if page.dtype != np.uint16:
                 return None
             samples = np.asarray(page.asarray())
+            metadata = _metadata_of(page)
     except tifffile.TiffFileError as error:
         raise UserError(f"{path} is damaged ({error})", "a complete TIFF image", "get a fresh copy") from None
     if page.axes == "SYX":  # one plane a channel
@@ -178,7 +184,17 @@ def _read_deep_tiff(path: Path) -> Picture | None:
         raise UserError(f"{path} is a {photometric.name} TIFF", "grey or RGB at 16 bit", "convert it first")
     tag = page.tags.get(_ORIENTATION)
     samples = _UPRIGHT.get(1 if tag is None else int(tag.value), np.asarray)(samples)
-    return picture_from_array(samples, file_format="TIFF")
+    return picture_from_array(samples, file_format="TIFF", metadata=metadata)
+
+
+def _metadata_of(page: Any) -> dict[str, object]:
+    """The colour profile and the resolution of a TIFF page, as Pillow calls them; the resolution in dots an inch."""
+    metadata: dict[str, object] = {}
+    if page.iccprofile:
+        metadata["icc_profile"] = page.iccprofile
+    if {"XResolution", "YResolution", "ResolutionUnit"} <= {tag.name for tag in page.tags}:
+        metadata["dpi"] = page.get_resolution("inch")
+    return metadata
 
 
 def write_image(path: str | Path, picture: Picture) -> None:
@@ -206,16 +222,32 @@ def write_image(path: str | Path, picture: Picture) -> None:
             extrasamples=None if picture.alpha is None else ["unassalpha"],
             planarconfig="contig" if samples.ndim == 3 else None,
             compression="zlib",
+            iccprofile=picture.metadata.get("icc_profile"),
+            resolution=picture.metadata.get("dpi"),
+            resolutionunit="inch" if "dpi" in picture.metadata else None,
         )
     elif samples.dtype == np.uint16:
         import imagecodecs
 
-        path.write_bytes(imagecodecs.png_encode(samples))
+        path.write_bytes(_with_chunks(imagecodecs.png_encode(samples), picture.metadata))
     else:
         image = Image.fromarray(samples)
         if picture.palette:
             image = image.quantize(256, dither=Image.Dither.NONE)
         image.save(path, format=picture.format, **_WRITE_OPTIONS.get(picture.format, {}), **picture.metadata)
+
+
+def _with_chunks(png: bytes | bytearray, metadata: dict[str, Any]) -> bytes:
+    """Insert colour profile and resolution behind the header of a PNG (PNG specification, 11.3.2.3 and 11.3.4.3)."""
+    chunks = []
+    if "icc_profile" in metadata:
+        chunks.append(b"iCCP" + b"ICC Profile\0\0" + zlib.compress(metadata["icc_profile"]))
+    if "dpi" in metadata:
+        per_metre = [round(float(dots) / 0.0254) for dots in metadata["dpi"]]
+        chunks.append(b"pHYs" + struct.pack(">IIB", *per_metre, 1))
+    framed = [struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in chunks]
+    header = 8 + 25  # the signature, and the IHDR chunk
+    return bytes(png[:header]) + b"".join(framed) + bytes(png[header:])
 
 
 _WRITE_OPTIONS: dict[str, dict[str, object]] = {

@@ -12,18 +12,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dip_lightning.checks import check_integer
-from dip_lightning.data.degradation import Degradation, NoDegradation
+from dip_lightning.data.degradation import DefaultNoise, Degradation, NoDegradation
 from dip_lightning.data.image_io import picture_from_array, read_image
 from dip_lightning.data.picture import Picture
 from dip_lightning.errors import UserError
 
-__all__ = ["SAMPLES", "Observation", "load_observation"]
+__all__ = ["SAMPLES", "SAMPLE_PREFIX", "Observation", "load_observation"]
 
 # Photographs that scikit-image brings along; `image.path=skimage:NAME` picks one.
 SAMPLES = ("astronaut", "camera", "chelsea", "coffee", "coins", "moon", "rocket", "brick", "grass", "gravel")
 
-_SAMPLE_PREFIX = "skimage:"
+SAMPLE_PREFIX = "skimage:"
 _SMALLEST_SIDE = 8
+_LARGEST_AREA = 178_956_970  # pixels; where Pillow refuses a file as a decompression bomb
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,10 @@ class Observation:
 
 
 def load_observation(
-    path: str | NDArray[np.generic],
-    degradation: Degradation,
+    path: str | Path | NDArray[np.generic],
+    degradation: Degradation | DefaultNoise,
     *,
-    clean: str | NDArray[np.generic] | None = None,
+    clean: str | Path | NDArray[np.generic] | None = None,
     crop: int | Sequence[int] | None = None,
     size: int | Sequence[int] | None = None,
 ) -> Observation:
@@ -68,6 +69,9 @@ def load_observation(
     Raises:
         UserError: A file cannot be read, or the settings do not fit it.
     """
+    if isinstance(degradation, DefaultNoise):
+        is_sample = isinstance(path, str) and path.startswith(SAMPLE_PREFIX)
+        degradation = degradation.choose(is_sample=is_sample and clean is None)
     picture = _resize(_crop(_read(path), crop), size)
     if min(picture.height, picture.width) < _SMALLEST_SIDE:
         raise UserError(
@@ -95,22 +99,26 @@ def load_observation(
         noisy=_to_tensor(degradation(exact)),
         clean=None if truth is None else _to_tensor(truth),
         picture=picture,
-        source=path if isinstance(path, str) else "array",
+        source="array" if isinstance(path, np.ndarray) else str(path),
         sigma=degradation.sigma,
     )
 
 
-def _read(path: str | NDArray[np.generic], name: str = "image.path") -> Picture:
+def _read(path: str | Path | NDArray[np.generic], name: str = "image.path") -> Picture:
     if isinstance(path, np.ndarray):
         return picture_from_array(path)
     if not isinstance(path, (str, Path)):
         raise UserError(f"{name}={path}", "the name of an image file", f"try {name}=photo.png")
     path = str(path)
-    if not path.startswith(_SAMPLE_PREFIX):
+    if not path:
+        raise UserError(f"{name}=", "the name of an image file", f"try {name}=photo.png")
+    if path.startswith(("http:/", "https:/", "ftp:/")):
+        raise UserError(f"{name}={path}", "a file on this machine", "download it first")
+    if not path.startswith(SAMPLE_PREFIX):
         return read_image(path)
-    sample = path.removeprefix(_SAMPLE_PREFIX)
+    sample = path.removeprefix(SAMPLE_PREFIX)
     if sample not in SAMPLES:
-        raise UserError(f"{name}={path}", f"one of {', '.join(SAMPLES)}", f"try {name}={_SAMPLE_PREFIX}astronaut")
+        raise UserError(f"{name}={path}", f"one of {', '.join(SAMPLES)}", f"try {name}={SAMPLE_PREFIX}astronaut")
     return picture_from_array(getattr(skimage.data, sample)())
 
 
@@ -142,6 +150,8 @@ def _resize(picture: Picture, size: int | Sequence[int] | None) -> Picture:
     else:
         rows, columns = _whole_numbers("image.size", size, 2, "[height,width]")
         check_integer("image.size", min(rows, columns), 1, example=512)
+    if rows * columns > _LARGEST_AREA:
+        raise UserError(f"image.size={_plain(size)}", "at most 178 megapixels", "try image.size=512")
 
     def scaled(image: NDArray[np.float64]) -> NDArray[np.float64]:
         result: NDArray[np.float64] = skimage.transform.resize(image, (rows, columns), order=3, anti_aliasing=True)  # type: ignore[no-untyped-call]

@@ -1,6 +1,7 @@
 """A picture as it was in its file: samples, alpha and what is needed to write one like it."""
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,14 +18,15 @@ class Picture:
         alpha: (H, W) of the same type, or None.
         format: The name of the file format as Pillow has it: ``"PNG"``, ``"JPEG"``, ``"TIFF"``, ``"WEBP"``, ``"BMP"``.
         palette: Whether the file held indices into a table of colours.
-        metadata: What is handed to the writer unchanged: the ICC profile and the resolution, where present.
+        metadata: What is handed to the writer unchanged: ``icc_profile``, ``dpi`` and ``exif``, where
+            present.
     """
 
     samples: NDArray[np.unsignedinteger]
     alpha: NDArray[np.unsignedinteger] | None = None
     format: str = "PNG"
     palette: bool = False
-    metadata: dict[str, object] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
 
     @property
     def value_range(self) -> int:
