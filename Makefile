@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint type format wheel-test bench gpu-check clean
+.PHONY: help setup run test lint type format quick-test bench gpu-check clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -29,11 +29,11 @@ $(READY): pyproject.toml constraints.txt
 run: setup  ## restore the sample picture (minutes on a CPU)
 	$(BIN)/dip experiment=quickstart
 
-test: setup  ## all tests but the wheel's
-	$(BIN)/python -m pytest -m "not wheel"
+test: setup  ## all tests
+	$(BIN)/python -m pytest
 
-wheel-test: setup  ## build the wheel, install it in an empty environment, run it elsewhere
-	$(BIN)/python -m pytest -m wheel
+quick-test: setup  ## all tests but that of the wheel, which installs an environment of its own
+	$(BIN)/python -m pytest -m "not wheel"
 
 lint: setup  ## style and common mistakes
 	$(BIN)/ruff check .

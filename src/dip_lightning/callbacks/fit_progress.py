@@ -15,12 +15,13 @@ from dip_lightning.module import DeepImagePrior
 
 __all__ = ["FitProgress"]
 
-# How each value is shown, in this order; those that are not measured are left out.
+# How each value is shown, in this order; those that are not measured are left out. Short: the bar, too, must fit into
+# 80 columns.
 _SHOWN = {
-    "loss": "loss {:.5f}",
-    "psnr_one_pass": "one-pass {:.2f} dB",
-    "psnr_averaged": "averaged {:.2f} dB",
-    "psnr_observation": "to observation {:.2f} dB",
+    "loss": "loss {:.4f}",
+    "psnr_one_pass": "PSNR {:.2f}",
+    "psnr_averaged": "averaged {:.2f}",
+    "psnr_observation": "PSNR to observation {:.2f}",
 }
 
 
@@ -63,7 +64,6 @@ class FitProgress(ProgressBar):
         self._values = ""
         if self._enabled and self._console.is_terminal:
             self._bar = Progress(
-                TextColumn("fitting"),
                 BarColumn(bar_width=None),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[speed]} it/s"),

@@ -2,9 +2,9 @@
 
 from dip_lightning.data.datamodule import ImageDataModule
 from dip_lightning.data.degradation import DefaultNoise, Degradation, GaussianNoise, NoDegradation
-from dip_lightning.data.image_io import SUFFIXES, picture_from_array, read_image, write_image
+from dip_lightning.data.image_io import SUFFIXES, read_image, write_image
 from dip_lightning.data.observation import SAMPLE_PREFIX, SAMPLES, Observation, load_observation
-from dip_lightning.data.picture import Picture
+from dip_lightning.data.picture import Picture, picture_from_array
 
 __all__ = [
     "SAMPLES",

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from dip_lightning.checks import check_integer
 from dip_lightning.data.degradation import DefaultNoise, Degradation, NoDegradation
-from dip_lightning.data.image_io import picture_from_array, read_image
-from dip_lightning.data.picture import Picture
+from dip_lightning.data.image_io import read_image
+from dip_lightning.data.picture import Picture, picture_from_array
 from dip_lightning.errors import UserError
 
 __all__ = ["SAMPLES", "SAMPLE_PREFIX", "Observation", "load_observation"]

@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Picture"]
+from dip_lightning.errors import UserError
+
+__all__ = ["Picture", "picture_from_array"]
 
 
 @dataclass(frozen=True)
@@ -60,3 +62,42 @@ class Picture:
         """Return a rectangle of it, in pixels; the caller checks that it lies inside."""
         part = np.s_[top : top + height, left : left + width]
         return replace(self, samples=self.samples[part], alpha=None if self.alpha is None else self.alpha[part])
+
+
+def picture_from_array(
+    samples: NDArray[np.generic],
+    *,
+    file_format: str = "PNG",
+    palette: bool = False,
+    metadata: dict[str, object] | None = None,
+) -> Picture:
+    """Take apart an array of samples.
+
+    Args:
+        samples: (H, W), or (H, W, C) with C = 1 grey, 2 grey + alpha, 3 RGB, 4 RGB + alpha; uint8 or uint16.
+        file_format: What it is to be written as.
+        palette: Whether it came from indices into a table of colours.
+        metadata: Handed on to the writer.
+
+    Raises:
+        UserError: The shape or the type is another.
+    """
+    if samples.ndim == 2:
+        samples = samples[:, :, None]
+    if samples.ndim != 3 or samples.shape[2] not in (1, 2, 3, 4) or 0 in samples.shape:
+        shape = "x".join(map(str, samples.shape))
+        raise UserError(f"an array of shape {shape}", "(H, W), or (H, W, C) with 1 to 4 channels", "rearrange its axes")
+    if samples.dtype not in (np.uint8, np.uint16):
+        raise UserError(
+            f"samples of type {samples.dtype}", "uint8 or uint16", "convert it, scaled to 0..255 or 0..65535"
+        )
+    # A copy: the array may be a view into a decoder's memory, or turned.
+    whole = np.ascontiguousarray(samples).astype(samples.dtype.newbyteorder("="))
+    has_alpha = whole.shape[2] in (2, 4)
+    return Picture(
+        samples=whole[:, :, :-1] if has_alpha else whole,
+        alpha=whole[:, :, -1] if has_alpha else None,
+        format=file_format,
+        palette=palette,
+        metadata=metadata or {},
+    )

@@ -27,17 +27,17 @@ class Hourglass(nn.Module, ABC):
     def __init__(
         self,
         *,
-        input_channels: int,
-        output_channels: int,
-        channels: int,
-        skip_channels: int,
-        levels: int,
-        hourglass: bool,
-        upsample: str,
-        padding: str,
-        activation: str,
-        dropout: float,
-        dropout_kind: str,
+        input_channels: int = 32,
+        output_channels: int = 3,
+        channels: int = 128,
+        skip_channels: int = 4,
+        levels: int = 5,
+        hourglass: bool = True,
+        upsample: str = "bilinear",
+        padding: str = "reflect",
+        activation: str = "leaky_relu",
+        dropout: float = 0.0,
+        dropout_kind: str = "element",
     ) -> None:
         """Build the levels from the blocks of the subclass.
 

@@ -1,5 +1,7 @@
 """The residual U-net: the paper's final architecture (section 3.4)."""
 
+from typing import Any
+
 from torch import nn
 
 from dip_lightning.checks import check_flag
@@ -20,55 +22,20 @@ class ResUNet(Hourglass):
     the shortcut, then act. The shortcut is the identity where the channels agree, else conv1 without bias → BN.
     """
 
-    def __init__(
-        self,
-        *,
-        input_channels: int = 32,
-        output_channels: int = 3,
-        channels: int = 128,
-        skip_channels: int = 8,
-        levels: int = 5,
-        residual: bool = True,
-        hourglass: bool = True,
-        upsample: str = "bilinear",
-        padding: str = "reflect",
-        activation: str = "leaky_relu",
-        dropout: float = 0.1,
-        dropout_kind: str = "element",
-    ) -> None:
+    def __init__(self, *, residual: bool = True, skip_channels: int = 8, dropout: float = 0.1, **options: Any) -> None:
         """Build the network.
 
         Args:
-            input_channels: See :class:`~dip_lightning.models.hourglass.Hourglass`, as for all that is not named here.
-            output_channels: Channels of the image: 1 or 3.
-            channels: Channels of every block.
-            skip_channels: Channels of each skip connection; 0 removes the skips.
-            levels: How many times the image is halved.
             residual: False removes every shortcut, with its projection, and nothing else.
-            hourglass: False removes the down- and upsampling.
-            upsample: ``"bilinear"`` or ``"nearest"``.
-            padding: ``"reflect"`` or ``"zeros"``.
-            activation: Name of the activation.
-            dropout: Dropout probability between blocks, in [0, 1).
-            dropout_kind: ``"element"`` or ``"channel"``.
+            skip_channels: Channels of each skip connection; 0 removes the skips.
+            dropout: Dropout probability between blocks, in [0, 1); 0 adds no layer.
+            **options: The other arguments of :class:`~dip_lightning.models.hourglass.Hourglass`.
 
         Raises:
             UserError: A value is not allowed.
         """
         self.residual = check_flag("residual", residual)
-        super().__init__(
-            input_channels=input_channels,
-            output_channels=output_channels,
-            channels=channels,
-            skip_channels=skip_channels,
-            levels=levels,
-            hourglass=hourglass,
-            upsample=upsample,
-            padding=padding,
-            activation=activation,
-            dropout=dropout,
-            dropout_kind=dropout_kind,
-        )
+        super().__init__(skip_channels=skip_channels, dropout=dropout, **options)
 
     def make_encoder(self, in_channels: int, out_channels: int, stride: int) -> nn.Module:
         """Make conv1 (strided) → BN → act, then a residual block that starts with the 3×3 convolution."""

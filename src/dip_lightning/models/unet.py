@@ -13,42 +13,9 @@ __all__ = ["UNet"]
 class UNet(Hourglass):
     """Ulyanov et al.'s ``skip`` network: strided convolutions down, bilinear interpolation up, narrow skips.
 
-    With the default arguments it has the 2,217,831 parameters of Table 1 in the paper.
+    Its arguments are those of :class:`~dip_lightning.models.hourglass.Hourglass`; with their defaults it has the
+    2,217,831 parameters of Table 1 in the paper.
     """
-
-    def __init__(
-        self,
-        *,
-        input_channels: int = 32,
-        output_channels: int = 3,
-        channels: int = 128,
-        skip_channels: int = 4,
-        levels: int = 5,
-        hourglass: bool = True,
-        upsample: str = "bilinear",
-        padding: str = "reflect",
-        activation: str = "leaky_relu",
-        dropout: float = 0.0,
-        dropout_kind: str = "element",
-    ) -> None:
-        """Build the network; the arguments are those of :class:`~dip_lightning.models.hourglass.Hourglass`.
-
-        Raises:
-            UserError: A value is not allowed.
-        """
-        super().__init__(
-            input_channels=input_channels,
-            output_channels=output_channels,
-            channels=channels,
-            skip_channels=skip_channels,
-            levels=levels,
-            hourglass=hourglass,
-            upsample=upsample,
-            padding=padding,
-            activation=activation,
-            dropout=dropout,
-            dropout_kind=dropout_kind,
-        )
 
     def make_encoder(self, in_channels: int, out_channels: int, stride: int) -> nn.Module:
         """Make conv3 (strided) → BN → act → conv3 → BN → act."""
