@@ -1,5 +1,6 @@
 """One fit, start to end: builds the parts from a configuration, runs the trainer, writes the outputs."""
 
+import gc
 import logging
 import time
 import warnings
@@ -81,6 +82,8 @@ def fit(
     pictures = {name: given for name, given in (("path", image), ("clean", clean)) if given is not None}
     with precision.in_force(), isolated():
         parts = build_parts(cfg, run_folder, precision, pictures)
+        # The parts of an earlier fit in this process refer to each other in circles; they must not count as this one's.
+        gc.collect()
         environment.reset_peak_memory(parts.trainer.strategy.root_device)
         started = time.perf_counter()
         parts.trainer.fit(parts.module, datamodule=parts.data)
@@ -164,7 +167,9 @@ def isolated() -> Iterator[None]:
         with warnings.catch_warnings():
             for remark in _REMARKS:
                 warnings.filterwarnings("ignore", message=f".*{remark}")
-            with torch.random.fork_rng():
+            # Named, since fork_rng otherwise wakes every GPU of the machine.
+            used = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
+            with torch.random.fork_rng(devices=used):
                 yield
     finally:
         logger.setLevel(level)
