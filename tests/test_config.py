@@ -1,6 +1,7 @@
 """The configuration: every key has an effect, every key is explained, and what it builds is what it says."""
 
 import hashlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,8 @@ def test_what_would_break_one_epoch_on_one_device_is_refused(override: str) -> N
 
 def test_the_help_explains_every_group_option_and_key() -> None:
     text = help_text(CONF)
+    for group in (folder.name for folder in CONF.iterdir() if folder.name != "hydra" and folder.is_dir()):
+        assert re.search(rf"^Group {group}: \w+", text, re.MULTILINE), group
     for option in CONF.glob("*/*.yaml"):
         if option.parent.name != "hydra":
             assert f"{option.parent.name}={option.stem}" in text

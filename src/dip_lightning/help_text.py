@@ -37,11 +37,15 @@ def help_text(conf: Path) -> str:
     Returns:
         Usage, the keys at the top, and for each group its options and their keys, each with its comment.
     """
-    defaults = dict(re.findall(r"^  - (\w+): (\w+)", (conf / "config.yaml").read_text(encoding="utf-8"), re.MULTILINE))
+    listed = re.findall(
+        r"^  - (\w+): (\w+)(?:  # (.*))?$", (conf / "config.yaml").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    defaults = {group: option for group, option, _ in listed}
+    meanings = {group: meaning for group, _, meaning in listed}
     parts = [_USAGE, "Keys at the top\n" + _keys(conf / "config.yaml", "")]
     for group in sorted(folder for folder in conf.iterdir() if folder.is_dir() and folder.name != "hydra"):
         options = sorted(group.glob("*.yaml"))
-        lines = [f"Group {group.name}"]
+        lines = [f"Group {group.name}: {meanings[group.name]}"]
         for option in options:
             mark = "  (default)" if defaults.get(group.name) == option.stem else ""
             lines.append(_wrap(f"  {group.name}={option.stem}{mark}", _describe(option)))
