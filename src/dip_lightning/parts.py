@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from pytorch_lightning.utilities.exceptions import MisconfigurationException  # type: ignore[attr-defined]
 from torch import nn
 
+from dip_lightning import environment
 from dip_lightning.callbacks import Interrupt, OutputEMA
 from dip_lightning.checks import check_choice, check_flag, check_integer
 from dip_lightning.config import build
@@ -35,6 +36,7 @@ class Parts:
         module: The network and its objective.
         trainer: Runs the fit, with its callbacks and loggers.
         precision: The arithmetic.
+        git_commit: The commit that the fit began with; the checkout may change while it runs.
     """
 
     cfg: DictConfig
@@ -42,6 +44,7 @@ class Parts:
     module: DeepImagePrior
     trainer: pl.Trainer
     precision: Precision
+    git_commit: str | None
 
     def find(self, kind: type[Part]) -> Part | None:
         """Return the callback of a kind, or None where it was left out."""
@@ -78,7 +81,8 @@ def build_parts(
     # Drawing the weights is the first thing that the seed decides.
     torch.manual_seed(seed)
     network = _build_network(cfg, data.observation)
-    parts = Parts(cfg, data, _build_module(cfg, network, data.observation, seed), trainer, precision)
+    module = _build_module(cfg, network, data.observation, seed)
+    parts = Parts(cfg, data, module, trainer, precision, environment.git_commit())
     if select == "averaged" and parts.find(OutputEMA) is None:
         raise UserError("select=averaged without output_ema", "the callback that averages", "try select=one_pass")
     return parts

@@ -68,7 +68,7 @@ def summarise(parts: Parts, selected: Tensor, seconds: float) -> dict[str, Any]:
         "remarks": _remarks(parts, iterations, quality, noisy),
         "restores": [] if guard is None else guard.restored_at,
         "versions": environment.versions(),
-        "git_commit": environment.git_commit(),
+        "git_commit": parts.git_commit,
     }
 
 
