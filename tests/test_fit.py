@@ -117,6 +117,15 @@ def test_hparams_hold_settings_and_final_figures(run_folder: Path) -> None:
     assert settings["dropout"].number_value == pytest.approx(0.1)
 
 
+@pytest.mark.parametrize("override", ["logger=none", "logger.tensorboard=null"])
+def test_without_a_logger_the_files_are_written_all_the_same(
+    tiny_fit: Callable[..., FitResult], tmp_path: Path, override: str
+) -> None:
+    tiny_fit(override, run_folder=tmp_path)
+    assert (tmp_path / "summary.json").exists()
+    assert list(tmp_path.glob("events.out*")) == []
+
+
 def test_nothing_is_written_without_a_run_folder(
     tiny_fit: Callable[..., FitResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

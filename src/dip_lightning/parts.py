@@ -97,7 +97,8 @@ def _build_trainer(cfg: DictConfig, run_folder: Path | None, precision: Precisio
         # Several devices, epochs or stopping early would each break "one iteration is one step of one epoch".
         raise UserError(f"trainer.{min(unknown)}", "a key that dip --help lists", "leave it out")
     callbacks = [build(node) for node in cfg.callbacks.values() if node is not None]
-    loggers = [] if run_folder is None else [build(node, save_dir=str(run_folder)) for node in cfg.logger.values()]
+    named = [] if run_folder is None else [node for node in cfg.logger.values() if node is not None]
+    loggers = [build(node, save_dir=str(run_folder)) for node in named]
     try:
         trainer: pl.Trainer = build(
             cfg.trainer,
