@@ -7,7 +7,16 @@ from torch import Tensor, nn
 
 from dip_lightning.checks import check_choice, check_number
 
-__all__ = ["ACTIVATIONS", "DROPOUT_KINDS", "PADDINGS", "ResidualBlock", "conv", "conv_norm_act", "make_dropout"]
+__all__ = [
+    "ACTIVATIONS",
+    "DROPOUT_KINDS",
+    "PADDINGS",
+    "ResidualBlock",
+    "conv",
+    "conv_norm_act",
+    "make_activation",
+    "make_dropout",
+]
 
 # In place where the backward pass needs only the result: one feature map less to keep for each layer.
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
