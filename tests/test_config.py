@@ -21,6 +21,9 @@ from dip_lightning.help_text import help_text
 from tests.conftest import TINY, TINY_UNET
 
 CONF = config_folder()
+# A fit that a rule can end.
+SHORT = [*TINY_UNET, "lr=0.1", "alpha=0.8", "stopping.min_iterations=10", "stopping.patience=8", "iterations=90"]
+STOPPING = [*SHORT, "stopping.rules.wmv.window=5"]
 RESNET = [*TINY, "model=resnet", "model.num_blocks=2"]
 
 # For every key of the configuration another value than its default, and a base on which it shows where the usual
@@ -30,6 +33,7 @@ CHANGES: dict[str, tuple[Any, ...]] = {
     "seed": (1,),
     "dropout": (0.4,),
     "residual": ("false",),
+    "objective": ("l1",),
     "lr": (0.02,),
     "alpha": (0.5,),
     "select": ("one_pass",),
@@ -41,9 +45,14 @@ CHANGES: dict[str, tuple[Any, ...]] = {
     "image.clean": ("CLEAN", ["degradation=none"]),
     "image.crop": ("40",),
     "image.size": ("34",),
+    "image.sigma": (60,),
     "degradation.sigma": (30,),
     "degradation.seed": (1,),
     "degradation.clip": ("false",),
+    "degradation.peak": (9, [*TINY_UNET, "degradation=shot"]),
+    "degradation.amount": (0.3, [*TINY_UNET, "degradation=impulse"]),
+    "degradation.strength": (0.1, [*TINY_UNET, "degradation=speckle"]),
+    "degradation.quality": (40, [*TINY_UNET, "degradation=jpeg"]),
     "model.input_channels": (5,),
     "model.channels": (9,),
     "model.skip_channels": (0,),
@@ -56,8 +65,23 @@ CHANGES: dict[str, tuple[Any, ...]] = {
     "model.activation": ("relu",),
     "model.dropout": (0.4,),
     "model.dropout_kind": ("channel",),
+    "model.output": ("linear",),
+    "stopping.agree": (1, STOPPING),
+    "stopping.min_iterations": (70, STOPPING),
+    "stopping.patience": (12, STOPPING),
+    "stopping.check_every": (7, STOPPING),
+    "stopping.select": ("one_pass", STOPPING),
+    "stopping.alpha": (0.9, STOPPING),
+    "stopping.rules.wmv.window": (7, STOPPING),
+    "stopping.rules.wmv.max_samples": (50, STOPPING),
+    "stopping.rules.holdout.fraction": (0.2, STOPPING),
+    "stopping.rules.holdout.seed": (1, STOPPING),
+    "stopping.rules.emv.alpha": (0.2, [*SHORT, "stopping=emv"]),
+    "stopping.rules.sure.alpha": (0.4, [*SHORT, "stopping=sure"]),
+    "stopping.rules.sure.seed": (1, [*SHORT, "stopping=sure"]),
     "precision.lightning": ("64-true",),
     "precision.tf32": ("true",),
+    "callbacks.detection": ("null", SHORT),
     "callbacks.divergence_guard.max_drop_db": (0.01,),
     "callbacks.divergence_guard.snapshot_every": (2,),
     "callbacks.divergence_guard.check_every": (3,),
@@ -66,6 +90,7 @@ CHANGES: dict[str, tuple[Any, ...]] = {
     "callbacks.peak_psnr.eval_every": (2,),
     "callbacks.pictures.every": (2,),
     "callbacks.fit_progress.line_every": (1.5, [*(o for o in TINY_UNET if "fit_progress" not in o)]),
+    "callbacks.fit_progress.title": ("1/2", [*(o for o in TINY_UNET if "fit_progress" not in o)]),
     "trainer.accelerator": ("auto",),
     "trainer.log_every_n_steps": (2,),
     "trainer.deterministic": ("true",),
@@ -102,7 +127,7 @@ def fingerprint(overrides: list[str], folder: Path) -> dict[str, Any]:
         built["log_every_n_steps"] = self.log_every_n_steps  # type: ignore[attr-defined]
         for callback in self.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, FitProgress):
-                built["line_every"] = callback.line_every
+                built["line_every"] = callback.line_every, callback.title
             if isinstance(callback, DivergenceGuard):
                 built["guard"] = dict(vars(callback))
         weight = next(p for p in module.parameters() if p.ndim == 4)
@@ -115,7 +140,17 @@ def fingerprint(overrides: list[str], folder: Path) -> dict[str, Any]:
     files = sorted(str(path.relative_to(folder)).split("tfevents")[0] for path in folder.rglob("*"))
     curves = {name: curve.tobytes() for name, curve in result.curves.items()}
     picture = hashlib.sha256(result.image.tobytes()).hexdigest()
-    kept = ("precision", "precision_in_force", "restores", "residual", "dropout", "image", "psnr_observation")
+    kept = (
+        "precision",
+        "precision_in_force",
+        "restores",
+        "residual",
+        "dropout",
+        "image",
+        "psnr_observation",
+        "stopping",
+        "sigma",
+    )
     events = sum(path.stat().st_size for path in folder.rglob("events.out*"))
     return (
         built

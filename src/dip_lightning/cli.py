@@ -97,7 +97,9 @@ def _run(cfg: DictConfig) -> None:
 
 
 def _fit(cfg: DictConfig, run_folder: Path) -> int:
-    """Run one fit and print its table; returns the exit code."""
+    """Run one fit and print its table, or fit a folder; returns the exit code."""
+    if isinstance(cfg.image.path, str) and cfg.image.path and Path(cfg.image.path).is_dir():
+        return _fit_folder(cfg, run_folder)
     # Here, not above: `dip --help` and tab completion must not wait for torch.
     from dip_lightning.console import print_summary
     from dip_lightning.fit import fit
@@ -105,6 +107,18 @@ def _fit(cfg: DictConfig, run_folder: Path) -> int:
     result = fit(cfg, run_folder)
     print_summary(result.summary, run_folder)
     return 0 if result.signal is None else 128 + result.signal
+
+
+def _fit_folder(cfg: DictConfig, run_folder: Path) -> int:
+    """Fit every picture of a folder; returns the exit code."""
+    from dip_lightning.folder import restore_folder, tell
+
+    result = restore_folder(cfg, run_folder)
+    for line in tell(result, run_folder):
+        print(line)
+    if result.signal is not None:
+        return 128 + result.signal
+    return USER_ERROR if result.failed else 0
 
 
 def _of_output(error: OSError) -> UserError:

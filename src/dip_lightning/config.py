@@ -1,5 +1,7 @@
 """The configuration: where it lies, how it is composed outside the command line, and how objects are built from it."""
 
+import hashlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,14 +25,27 @@ def config_folder() -> Path:
 
 
 def register_resolvers() -> None:
-    """Make ``${if_gpu:accelerator,with,without}`` known, by which a preset chooses its size by the machine."""
+    """Make the project's resolvers known.
+
+    ``${if_gpu:accelerator,with,without}`` is how a preset chooses its size by the machine, and
+    ``${run_folder:image,overrides,now}`` is where a run is written: a folder of pictures to a place that the same
+    command finds again, so that it can go on; anything else to a new one.
+    """
 
     def if_gpu(accelerator: str, with_gpu: Any, without: Any) -> Any:
         import torch  # here: composing and printing a configuration must not load it
 
         return with_gpu if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available() else without
 
+    def run_folder(image: Any, overrides: str, now: str) -> str:
+        if not isinstance(image, str) or not image or not Path(image).is_dir():
+            return now
+        name = re.sub(r"[^\w.-]", "_", Path(image).resolve().name)
+        settings = hashlib.sha256(overrides.encode()).hexdigest()[:8]
+        return f"folders/{name}-{settings}"
+
     OmegaConf.register_new_resolver("if_gpu", if_gpu, replace=True)
+    OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)
 
 
 def compose_config(overrides: Sequence[str] = ()) -> DictConfig:

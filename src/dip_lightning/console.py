@@ -43,6 +43,9 @@ def print_summary(summary: dict[str, Any], run_folder: Path, console: Console | 
         soft_wrap=True,
         highlight=False,
     )
+    gap = summary["stopping"]["gap_db"]
+    if gap is not None:
+        console.print(f"The restored picture lies {gap:.2f} dB below the peak of the averaged output.", highlight=False)
     for remark in summary["remarks"]:
         console.print(f"Note: {escape(remark)}", soft_wrap=True, highlight=False)
     if summary["restores"]:

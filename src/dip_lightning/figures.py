@@ -88,6 +88,9 @@ def write_curves(path: Path, curves: dict[str, NDArray[np.floating]], summary: d
         )
         label = f"peak {best:.2f} dB at {at}; shaded: within 0.1 dB"
         axes.plot([at], [best], "o", color=_ORANGE, markersize=7, label=label)
+    stopping = summary["stopping"]
+    if stopping["rule"] != "none":
+        axes.axvline(stopping["iteration"], color=_GREEN, linewidth=1.2, label=f"restored: {stopping['iteration']}")
     # The first iterations start far below everything of interest.
     finite = np.concatenate(
         [values[np.isfinite(values)] for name, values in curves.items() if name.startswith("psnr_")]

@@ -18,7 +18,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
 from dip_lightning import environment
-from dip_lightning.callbacks import DivergenceGuard, Interrupt, OutputEMA
+from dip_lightning.callbacks import Detection, DivergenceGuard, Interrupt, OutputEMA
 from dip_lightning.config import build
 from dip_lightning.data import Picture
 from dip_lightning.errors import UserError
@@ -90,23 +90,32 @@ def fit(
         seconds = time.perf_counter() - started
         if parts.trainer.global_step == 0:  # Ctrl-C came before the first iteration: there is nothing to hand back
             raise KeyboardInterrupt
-        selected = _outputs(parts)[cfg.select]
+        iteration, selected = _select(parts)
         if not torch.isfinite(selected).all():
             raise UserError("the output is not finite: the fit diverged", "a smaller step", f"try lr={cfg.lr / 10:g}")
-        summary = summarise(parts, selected, seconds)
+        summary = summarise(parts, selected, iteration, seconds)
         curves = parts.module.curves.block()
         picture = parts.data.observation.picture.with_unit(_to_image(selected))
         if run_folder is not None:
             _log_final_figures(parts, summary)
             if cfg.save_checkpoint:
                 parts.trainer.save_checkpoint(run_folder / "checkpoints" / "last.ckpt")
-            write_run(run_folder, restored=picture, summary=summary, curves=curves, panels=_panels(parts))
+            write_run(
+                run_folder, restored=picture, summary=summary, curves=curves, panels=_panels(parts, iteration, selected)
+            )
     interrupt = parts.find(Interrupt)
     return FitResult(picture, curves, summary, run_folder, None if interrupt is None else interrupt.signal)
 
 
+def _select(parts: Parts) -> tuple[int, Tensor]:
+    """The iteration and the image that are handed back: the stopping rules' pick, or else the last output."""
+    detection = parts.find(Detection)
+    chosen = None if detection is None else detection.chosen()
+    return (parts.module.iterate.iteration, _outputs(parts)[parts.cfg.select]) if chosen is None else chosen
+
+
 def _outputs(parts: Parts) -> dict[str, Tensor]:
-    """The outputs that may be handed back, by the words of ``select``; each (1, C, H, W)."""
+    """The last outputs by the words of ``select``, each (1, C, H, W)."""
     iterate, guard = parts.module.iterate, parts.find(DivergenceGuard)
     one_pass = iterate.one_pass
     if guard is not None and iterate.diverged is not None and bool(iterate.diverged):
@@ -126,11 +135,15 @@ def _log_final_figures(parts: Parts, summary: dict[str, Any]) -> None:
             logger.finalize("success")
 
 
-def _panels(parts: Parts) -> dict[str, NDArray[np.float64]]:
+def _panels(parts: Parts, iteration: int, selected: Tensor) -> dict[str, NDArray[np.float64]]:
     """The images of ``comparison.png`` by their titles."""
     observation = parts.data.observation
     images = {"observation": observation.noisy}
-    images |= {f"{name.replace('_', '-')} output": image for name, image in _outputs(parts).items()}
+    outputs = _outputs(parts)
+    if iteration == parts.module.iterate.iteration:
+        images |= {f"{name.replace('_', '-')} output": image for name, image in outputs.items()}
+    else:
+        images |= {"last one-pass output": outputs["one_pass"], f"restored, iteration {iteration}": selected}
     panels = {}
     for name, image in images.items():
         title = name

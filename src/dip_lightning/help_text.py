@@ -80,17 +80,18 @@ def _describe(option: Path) -> str:
 def _parse(path: Path, prefix: str) -> list[tuple[str, str, str]]:
     """Find (key, value, comment) of every key that has a comment."""
     found = []
-    block = prefix
+    blocks: list[tuple[int, str]] = []  # the keys that this line lies in, with their indentations
     for line in path.read_text(encoding="utf-8").splitlines():
         match = _KEY.match(line)
         if match is None or match["key"] in ("_target_", "defaults"):
             continue
-        if not match["indent"]:
-            block = prefix
+        indent = len(match["indent"])
+        blocks = [(outer, key) for outer, key in blocks if outer < indent]
         if match["value"] is None:
-            block = f"{prefix}{match['key']}."
+            blocks.append((indent, match["key"]))
         elif match["comment"]:
-            found.append((block + match["key"], match["value"], match["comment"]))
+            name = ".".join([*(key for _, key in blocks), match["key"]])
+            found.append((prefix + name, match["value"], match["comment"]))
     return found
 
 

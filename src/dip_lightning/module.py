@@ -37,11 +37,20 @@ class DeepImagePrior(pl.LightningModule):
 
     One batch is one iteration is one optimiser step; the batch itself carries nothing. Observation, clean image and
     input are buffers, so they move to the device once, with the weights, and follow the precision of the fit.
+
+    A stopping rule may hold samples back, or set something else before the objective than the observation:
+
+    Attributes:
+        target: What the objective compares with, (1, C, H, W); None for the observation itself.
+        weight: Weight of each pixel in the objective, (1, 1, H, W) with mean 1; None for 1 everywhere.
+        sigma: Standard deviation of the noise on the scale 0 to 255, known or estimated; None where it is not known.
     """
 
     observation: Tensor
     clean: Tensor | None
     z: Tensor
+    target: Tensor | None
+    weight: Tensor | None
     iterate: Iterate
     curves: Curves
 
@@ -57,6 +66,7 @@ class DeepImagePrior(pl.LightningModule):
         lr: float = 0.01,
         objective: Callable[[Tensor, Tensor], Tensor] = mse,
         operator: nn.Module | None = None,
+        sigma: float | None = None,
         seed: int = 0,
     ) -> None:
         """Draw the fixed input z ~ U(0, 1) · input_scale, as in the DIP code.
@@ -69,9 +79,10 @@ class DeepImagePrior(pl.LightningModule):
             input_scale: The upper end of z's values.
             input_noise_std: Standard deviation of the Gaussian perturbation of z, drawn afresh each iteration.
             lr: Adam's learning rate.
-            objective: Loss of A(f_θ(z)) against y.
+            objective: Loss of A(f_θ(z)) against y, one value a sample; see :mod:`dip_lightning.objective`.
             operator: The forward operator A, which says how the observation arises from the image; None for the
                 identity (denoising). Its output has the observation's shape.
+            sigma: Standard deviation of the noise on the scale 0 to 255, for the stopping rules that need one.
             seed: Seed of z, independent of the network's own initialisation.
 
         Raises:
@@ -86,12 +97,15 @@ class DeepImagePrior(pl.LightningModule):
         self.operator = operator if operator is not None else nn.Identity()
         self.lr = lr
         self.input_noise_std = input_noise_std
+        self.sigma = sigma
         generator = torch.Generator().manual_seed(seed)
         z = torch.rand((1, input_channels, *observation.shape[-2:]), generator=generator) * input_scale
         self.register_buffer("z", z)
         # The images are not part of a checkpoint: they are read again from their files.
         self.register_buffer("observation", observation, persistent=False)
         self.register_buffer("clean", clean, persistent=False)
+        self.register_buffer("target", None, persistent=False)
+        self.register_buffer("weight", None, persistent=False)
 
     def forward(self, z: Tensor) -> Tensor:
         """Compute f_θ(z): (1, C_z, H, W) → (1, C, H, W), in the observation's type whatever the autocast."""
@@ -114,7 +128,8 @@ class DeepImagePrior(pl.LightningModule):
         """
         out = self.forward(self.perturbed_input())
         prediction = self.operator(out)
-        loss = self.objective(prediction, self.observation)
+        losses = self.objective(prediction, self.observation if self.target is None else self.target)
+        loss = losses.mean() if self.weight is None else (losses * self.weight).mean()
         self.iterate = Iterate(batch_idx, one_pass=out.detach())
         self.curves.record("loss", batch_idx, loss.detach())
         self.curves.record("psnr_observation", batch_idx, psnr(prediction.detach(), self.observation))

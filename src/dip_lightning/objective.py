@@ -1,19 +1,80 @@
-"""What a fit minimises: plain functions of a prediction and the observation, both (1, C, H, W) in [0, 1]."""
+"""What a fit minimises: plain functions of a prediction and the observation, one loss a sample; the fit takes the mean.
 
+All tensors are (1, C, H, W), images in [0, 1]. Which one suits depends on the noise: each is, up to constants, the
+negative log-likelihood of one kind.
+"""
+
+from collections.abc import Callable
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["mse"]
+__all__ = ["OBJECTIVES", "huber", "l1", "mse", "poisson"]
+
+# Where the Huber loss turns from quadratic to linear: at about the standard deviation of strong noise (σ = 25 is 0.1).
+HUBER_DELTA = 0.1
+
+# Smaller values are taken for this one by the logarithm of the Poisson objective.
+DARKEST = 1e-3
 
 
 def mse(prediction: Tensor, observation: Tensor) -> Tensor:
-    """Mean squared error, the objective ‖A(f_θ(z)) − y‖² of Deep Image Prior divided by the number of samples.
+    """Squared error, for Gaussian noise: the objective ‖A(f_θ(z)) − y‖² of Deep Image Prior.
 
     Args:
         prediction: A(f_θ(z)), the network's output seen through the forward operator.
         observation: y, of the same shape.
 
     Returns:
-        A tensor of shape ().
+        One value a sample, of the same shape.
     """
-    return F.mse_loss(prediction, observation)
+    return F.mse_loss(prediction, observation, reduction="none")
+
+
+def l1(prediction: Tensor, observation: Tensor) -> Tensor:
+    """Absolute error, for impulse noise: what is fitted is a median, which lost pixels hardly move.
+
+    Args:
+        prediction: See :func:`mse`.
+        observation: See :func:`mse`.
+
+    Returns:
+        One value a sample, of the same shape.
+    """
+    return F.l1_loss(prediction, observation, reduction="none")
+
+
+def huber(prediction: Tensor, observation: Tensor) -> Tensor:
+    """Huber's loss (1964): squared error up to 0.1, absolute error beyond; for Gaussian noise with outliers.
+
+    Args:
+        prediction: See :func:`mse`.
+        observation: See :func:`mse`.
+
+    Returns:
+        One value a sample, of the same shape.
+    """
+    return F.huber_loss(prediction, observation, reduction="none", delta=HUBER_DELTA)
+
+
+def poisson(prediction: Tensor, observation: Tensor) -> Tensor:
+    """Half the deviance of Poisson counts, p − y + y·log(y/p), for shot noise; 0 where both agree.
+
+    Args:
+        prediction: See :func:`mse`; values below 0.001 enter the logarithm as 0.001.
+        observation: See :func:`mse`.
+
+    Returns:
+        One value a sample, of the same shape.
+    """
+    return (
+        prediction
+        - observation
+        + torch.xlogy(observation, observation)
+        - observation * prediction.clamp(min=DARKEST).log()
+    )
+
+
+# The choices of `objective=`.
+OBJECTIVES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": mse, "l1": l1, "huber": huber, "poisson": poisson}

@@ -19,6 +19,7 @@ from dip_lightning.config import build
 from dip_lightning.data import ImageDataModule, Observation
 from dip_lightning.errors import UserError
 from dip_lightning.module import DeepImagePrior
+from dip_lightning.objective import OBJECTIVES
 from dip_lightning.precision import Precision
 
 __all__ = ["Parts", "build_parts"]
@@ -96,7 +97,8 @@ def _build_trainer(cfg: DictConfig, run_folder: Path | None, precision: Precisio
     if unknown:
         # Several devices, epochs or stopping early would each break "one iteration is one step of one epoch".
         raise UserError(f"trainer.{min(unknown)}", "a key that dip --help lists", "leave it out")
-    callbacks = [build(node) for node in cfg.callbacks.values() if node is not None]
+    # An empty node is the choice of nothing: stopping=none.
+    callbacks = [build(node) for node in cfg.callbacks.values() if node]
     named = [] if run_folder is None else [node for node in cfg.logger.values() if node is not None]
     loggers = [build(node, save_dir=str(run_folder)) for node in named]
     try:
@@ -137,8 +139,9 @@ def _build_module(cfg: DictConfig, network: nn.Module, observation: Observation,
     noise = cfg.input_noise_std
     if noise is None:
         # The original's values: 1/20 for σ = 50, else 1/30.
-        noise = 1 / 20 if observation.sigma is not None and observation.sigma >= 50 else 1 / 30
+        noise = 1 / 20 if observation.sigma >= 50 else 1 / 30
     # float32 here; Lightning converts the module, images included, to what the precision asks for.
+    objective = OBJECTIVES[check_choice("objective", cfg.objective or observation.objective, OBJECTIVES)]
     module = DeepImagePrior(
         network,
         observation.noisy.float(),
@@ -147,6 +150,8 @@ def _build_module(cfg: DictConfig, network: nn.Module, observation: Observation,
         input_scale=cfg.input_scale,
         input_noise_std=noise,
         lr=cfg.lr,
+        objective=objective,
+        sigma=observation.sigma_in_force,
         seed=seed,
     )
     if check_flag("channels_last", cfg.channels_last):

@@ -6,19 +6,20 @@ from typing import Any
 from torch import Tensor
 
 from dip_lightning import environment
-from dip_lightning.callbacks import DivergenceGuard, Interrupt, OutputEMA, PeakPSNR
+from dip_lightning.callbacks import Detection, DivergenceGuard, Interrupt, OutputEMA, PeakPSNR
 from dip_lightning.metrics import psnr
 from dip_lightning.parts import Parts
 
 __all__ = ["final_figures", "hyperparameters", "summarise"]
 
 
-def summarise(parts: Parts, selected: Tensor, seconds: float) -> dict[str, Any]:
+def summarise(parts: Parts, selected: Tensor, iteration: int, seconds: float) -> dict[str, Any]:
     """Compose ``summary.json``; what needs a clean image is None without one.
 
     Args:
         parts: The parts of a finished fit.
         selected: The image that is handed back, (1, C, H, W).
+        iteration: The iteration that it is the output of.
         seconds: How long the fit took.
 
     Returns:
@@ -33,7 +34,9 @@ def summarise(parts: Parts, selected: Tensor, seconds: float) -> dict[str, Any]:
     clean, quality, noisy = module.clean, None, None
     if clean is not None:
         quality, noisy = float(psnr(selected.to(clean), clean)), float(psnr(module.observation, clean))
-    guard = parts.find(DivergenceGuard)
+    interrupt = parts.find(Interrupt)
+    guard, detection = parts.find(DivergenceGuard), parts.find(Detection)
+    picks = {} if detection is None else detection.picks()
     return {
         "model": cfg.model._target_.rsplit(".", 1)[-1].lower(),
         "num_parameters": sum(parameter.numel() for parameter in module.network.parameters()),
@@ -48,6 +51,9 @@ def summarise(parts: Parts, selected: Tensor, seconds: float) -> dict[str, Any]:
         "width": observation.picture.width,
         "channels": observation.noisy.shape[1],
         "sigma": observation.sigma,
+        "sigma_source": observation.sigma_source,
+        "sigma_estimated": observation.sigma_estimated,
+        "objective": cfg.objective or observation.objective,
         "input_noise_std": module.input_noise_std,
         "iterations": iterations,
         "seconds": round(seconds, 3),
@@ -58,14 +64,18 @@ def summarise(parts: Parts, selected: Tensor, seconds: float) -> dict[str, Any]:
         "averaged": averaged,
         "eval": peaks.get("eval"),
         "stopping": {
-            "rule": "none",
-            "iteration": iterations - 1,
+            "rule": "none" if detection is None else detection.name,
+            "iteration": iteration,
             "reason": _reason(parts, iterations),
+            "unsure": None if detection is None else detection.doubt(),
             "psnr": quality,
             "gap_db": None if averaged is None or quality is None else averaged["peak_psnr"] - quality,
+            "picks": picks,
+            "cap": parts.data.iterations,
         },
-        "selected": {"output": cfg.select, "iteration": iterations - 1, "psnr": quality},
-        "remarks": _remarks(parts, iterations, quality, noisy),
+        "selected": {"output": cfg.select, "iteration": iteration, "psnr": quality},
+        "remarks": _remarks(parts, iteration, quality, noisy),
+        "signal": None if interrupt is None else interrupt.signal,
         "restores": [] if guard is None else guard.restored_at,
         "versions": environment.versions(),
         "git_commit": parts.git_commit,
@@ -79,17 +89,25 @@ def _reason(parts: Parts, iterations: int) -> str:
         return f"It was interrupted ({Signals(interrupt.signal).name})."
     if guard is not None and guard.gave_up:
         return "It diverged again and again from the same weights; try a smaller lr or precision=fp64."
+    detection = parts.find(Detection)
+    if detection is not None and detection.ended_fit:
+        rules = " and ".join(detection.settled)
+        return f"It stopped by itself: nothing better in the last iterations, by {rules}."
     return "All iterations were done." if iterations == parts.data.iterations else "It ended early."
 
 
-def _remarks(parts: Parts, iterations: int, quality: float | None, noisy: float | None) -> list[str]:
+def _remarks(parts: Parts, iteration: int, quality: float | None, noisy: float | None) -> list[str]:
     """What the user should know of the picture that is handed back."""
     remarks = []
+    detection = parts.find(Detection)
+    doubt = None if detection is None else detection.doubt()
+    if doubt is not None:
+        remarks.append(f"Unsure. {doubt}")
     if quality is not None and noisy is not None and quality < noisy:
         remarks.append("The restored picture is worse than the noisy one.")
     ema = parts.find(OutputEMA)
-    if parts.cfg.select == "averaged" and ema is not None and ema.alpha ** (iterations - 1) > 0.02:
-        share = f"{ema.alpha ** (iterations - 1):.0%}"
+    if parts.cfg.select == "averaged" and ema is not None and ema.alpha**iteration > 0.02:
+        share = f"{ema.alpha**iteration:.0%}"
         remarks.append(
             f"{share} of the averaged output is still the first, meaningless one: "
             "use more iterations, a smaller alpha, or select=one_pass."

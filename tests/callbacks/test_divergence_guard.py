@@ -89,7 +89,7 @@ def test_the_averaged_output_is_not_spoiled(check_every: int) -> None:
 
 def test_restores_are_in_the_summary() -> None:
     parts = run(Fault({20, 40}, "nan"))
-    summary = summarise(parts, parts.module.iterate.one_pass, 1.0)
+    summary = summarise(parts, parts.module.iterate.one_pass, 59, 1.0)
     assert summary["restores"] == [21, 41]
     assert summary["stopping"]["reason"] == "All iterations were done."
     counted = parts.module.curves.block()["restores"]
@@ -102,7 +102,7 @@ def test_a_fit_that_never_gets_past_its_copy_ends_and_says_so() -> None:
     assert guard.gave_up
     assert len(guard.restored_at) == 3
     assert parts.module.curves.recorded < 60
-    assert "diverged" in summarise(parts, parts.module.iterate.one_pass, 1.0)["stopping"]["reason"]
+    assert "diverged" in summarise(parts, parts.module.iterate.one_pass, 59, 1.0)["stopping"]["reason"]
 
 
 @pytest.mark.parametrize("select", ["averaged", "one_pass"])

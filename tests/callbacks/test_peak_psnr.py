@@ -74,7 +74,7 @@ def test_evaluation_mode_has_no_dropout_and_no_perturbation() -> None:
 
 
 def test_without_a_clean_image_nothing_is_invented(tiny_fit: Callable[..., FitResult]) -> None:
-    result = tiny_fit("degradation=none")
+    result = tiny_fit("degradation=none", "stopping=none")
     assert set(result.curves) == {"loss", "psnr_observation"}
     for key in ("psnr_observation", "one_pass", "averaged", "eval"):
         assert result.summary[key] is None

@@ -51,7 +51,7 @@ def test_clipping_keeps_the_noisy_image_in_range() -> None:
 def test_a_picture_of_ones_own_has_no_clean_image(photo: Path) -> None:
     observation = load_observation(str(photo), NoDegradation())
     assert observation.clean is None
-    assert observation.sigma is None
+    assert observation.sigma_source == "estimated"
     assert np.allclose(observation.noisy[0].permute(1, 2, 0) * 255, np.asarray(Image.open(photo)))
 
 
@@ -132,8 +132,10 @@ def test_a_picture_of_ones_own_is_taken_as_it_is_unless_a_sigma_is_given(
     names = {"photo.png": str(photo)}
     given = None if clean is None else names[clean]
     observation = load_observation(names.get(path, path), DefaultNoise(sigma), clean=given, crop=16)
-    assert observation.sigma == expected
-    if expected is None:
+    assert (observation.sigma_source == "added") == (expected is not None)
+    if expected is not None:
+        assert observation.sigma == expected
+    else:
         assert np.array_equal(observation.noisy[0].permute(1, 2, 0), observation.picture.to_unit())
 
 

@@ -2,15 +2,18 @@
 
 import math
 import time
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ProgressBar
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from dip_lightning.checks import check_number
 from dip_lightning.curves import Curves
+from dip_lightning.data import ImageDataModule
 from dip_lightning.module import DeepImagePrior
 
 __all__ = ["FitProgress"]
@@ -33,11 +36,12 @@ class FitProgress(ProgressBar):
     accelerator only every ``log_every_n_steps`` iterations, when the curves are copied anyway.
     """
 
-    def __init__(self, line_every: float = 15.0) -> None:
+    def __init__(self, line_every: float = 15.0, title: str | None = None) -> None:
         """Set how often a line appears where there is no terminal.
 
         Args:
             line_every: Seconds.
+            title: What stands before the bar.
 
         Raises:
             UserError: The time is not positive.
@@ -45,6 +49,7 @@ class FitProgress(ProgressBar):
         super().__init__()
         name = "callbacks.fit_progress.line_every"
         self.line_every = check_number(name, line_every, 0, low_open=True, example=15)
+        self.title = "" if title is None else escape(str(title))
         self._console = Console(stderr=True)
         self._bar: Progress | None = None
         self._task = TaskID(0)
@@ -62,8 +67,11 @@ class FitProgress(ProgressBar):
         """Draw the bar."""
         self._started = self._last_line = time.monotonic()
         self._values = ""
+        if self._enabled:
+            self._console.print(_introduce(trainer), soft_wrap=True, highlight=False)
         if self._enabled and self._console.is_terminal:
             self._bar = Progress(
+                *([TextColumn("{task.description}")] if self.title else []),
                 BarColumn(bar_width=None),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[speed]} it/s"),
@@ -72,7 +80,7 @@ class FitProgress(ProgressBar):
                 console=self._console,
                 refresh_per_second=4,
             )
-            self._task = self._bar.add_task("", total=int(trainer.num_training_batches), speed="-", values="")
+            self._task = self._bar.add_task(self.title, total=int(trainer.num_training_batches), speed="-", values="")
             self._bar.start()
 
     def on_train_batch_end(  # type: ignore[override]
@@ -91,9 +99,9 @@ class FitProgress(ProgressBar):
         elif time.monotonic() - self._last_line >= self.line_every:
             self._last_line = time.monotonic()
             left = math.ceil((total - done) / speed)
-            self._console.print(
-                f"iteration {done}/{total}  {speed:.3g} it/s  {left} s left  {self._values}", soft_wrap=True
-            )
+            head = f"{self.title}  " if self.title else ""
+            line = f"{head}iteration {done}/{total}  {speed:.3g} it/s  {left} s left  {self._values}"
+            self._console.print(line, soft_wrap=True)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: DeepImagePrior) -> None:  # type: ignore[override]
         """Leave the finished bar."""
@@ -107,6 +115,20 @@ class FitProgress(ProgressBar):
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+def _introduce(trainer: pl.Trainer) -> str:
+    """Say what is about to be fitted, and how noisy it is."""
+    data = trainer.datamodule  # type: ignore[attr-defined]
+    total = int(trainer.num_training_batches)
+    if not isinstance(data, ImageDataModule):
+        return f"at most {total} iterations"
+    observation = data.observation
+    _, channels, height, width = observation.noisy.shape
+    kind = "grey" if channels == 1 else "colour"
+    name = escape(Path(observation.source).name)
+    sigma = f"noise σ = {observation.sigma:.1f} of 255 ({observation.sigma_source})"
+    return f"{name}: {height}x{width}, {kind}, {sigma}; at most {total} iterations"
 
 
 def _describe(curves: Curves, iteration: int) -> str:

@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dip_lightning.checks import check_integer
+from dip_lightning.checks import check_integer, check_number
 from dip_lightning.data.degradation import DefaultNoise, Degradation, NoDegradation
 from dip_lightning.data.image_io import read_image
+from dip_lightning.data.noise_level import estimate_noise
 from dip_lightning.data.picture import Picture, picture_from_array
 from dip_lightning.errors import UserError
 
@@ -36,14 +37,25 @@ class Observation:
         clean: The clean image x, of the same shape, in [0, 1]; None for a picture of which there is none.
         picture: The file that y came from: format, mode, depth and alpha of what will be handed back.
         source: Where it came from, for records.
-        sigma: Standard deviation of the noise on the scale 0 to 255, where it is known.
+        sigma: Standard deviation of the noise on the scale 0 to 255.
+        sigma_source: Where σ comes from: ``"given"``, ``"added"`` (with the noise) or ``"estimated"`` from ``noisy``.
+        sigma_estimated: σ as estimated from ``noisy``.
+        objective: The name of the objective that suits the noise.
     """
 
     noisy: Tensor
     clean: Tensor | None
     picture: Picture
     source: str
-    sigma: float | None
+    sigma: float
+    sigma_source: str
+    sigma_estimated: float
+    objective: str
+
+    @property
+    def sigma_in_force(self) -> float:
+        """What the fit reckons with: σ, or less where clipping to black and white took away of what was added."""
+        return min(self.sigma, self.sigma_estimated) if self.sigma_source == "added" else self.sigma
 
 
 def load_observation(
@@ -53,6 +65,7 @@ def load_observation(
     clean: str | Path | NDArray[np.generic] | None = None,
     crop: int | Sequence[int] | None = None,
     size: int | Sequence[int] | None = None,
+    sigma: float | None = None,
 ) -> Observation:
     """Read a picture, choose a part of it and corrupt it.
 
@@ -62,6 +75,8 @@ def load_observation(
         clean: The clean image, for measuring; allowed only where nothing is added to ``path``.
         crop: Side of the central square in pixels, or ``[top, left, height, width]``; None for all.
         size: Longest side in pixels, or ``[height, width]``, after cropping; None to leave it.
+        sigma: Standard deviation of the noise on the scale 0 to 255, if you know better than what is added or
+            estimated. It adds nothing.
 
     Returns:
         The observation.
@@ -95,12 +110,23 @@ def load_observation(
             )
     elif not isinstance(degradation, NoDegradation):
         truth = exact
+    noisy = degradation(exact)
+    estimated = estimate_noise(noisy)
+    if sigma is not None:
+        level, origin = check_number("image.sigma", sigma, 0, example=25), "given"
+    elif degradation.sigma is not None:
+        level, origin = degradation.sigma, "added"
+    else:
+        level, origin = estimated, "estimated"
     return Observation(
-        noisy=_to_tensor(degradation(exact)),
+        noisy=_to_tensor(noisy),
         clean=None if truth is None else _to_tensor(truth),
         picture=picture,
         source="array" if isinstance(path, np.ndarray) else str(path),
-        sigma=degradation.sigma,
+        sigma=level,
+        sigma_source=origin,
+        sigma_estimated=estimated,
+        objective=degradation.objective,
     )
 
 

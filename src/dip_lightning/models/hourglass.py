@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dip_lightning.checks import check_choice, check_flag, check_integer
 from dip_lightning.errors import UserError
-from dip_lightning.models.layers import conv, conv_norm_act, make_dropout
+from dip_lightning.models.layers import conv, conv_norm_act, make_dropout, make_output
 
 __all__ = ["UPSAMPLES", "Hourglass"]
 
@@ -38,6 +38,7 @@ class Hourglass(nn.Module, ABC):
         activation: str = "leaky_relu",
         dropout: float = 0.0,
         dropout_kind: str = "element",
+        output: str = "sigmoid",
     ) -> None:
         """Build the levels from the blocks of the subclass.
 
@@ -53,6 +54,7 @@ class Hourglass(nn.Module, ABC):
             activation: A key of :data:`dip_lightning.models.layers.ACTIVATIONS`.
             dropout: Dropout probability between blocks, in [0, 1); 0 adds no layer.
             dropout_kind: ``"element"`` or ``"channel"``.
+            output: ``"sigmoid"`` or ``"linear"``.
 
         Raises:
             UserError: A value is not allowed.
@@ -83,6 +85,7 @@ class Hourglass(nn.Module, ABC):
             self.decoders.append(nn.Sequential(decoder, *([] if last else make_dropout(dropout, dropout_kind))))
             level_channels = channels
         self.head = conv(channels, output_channels, 1)
+        self.output = make_output(output)
 
     @abstractmethod
     def make_encoder(self, in_channels: int, out_channels: int, stride: int) -> nn.Module:
@@ -107,7 +110,7 @@ class Hourglass(nn.Module, ABC):
             z: (N, input_channels, H, W), any H and W that :attr:`smallest_side` can be reflected from.
 
         Returns:
-            (N, output_channels, H, W) in (0, 1).
+            (N, output_channels, H, W), in (0, 1) behind a sigmoid.
 
         Raises:
             UserError: The image is too small for so many levels.
@@ -124,7 +127,8 @@ class Hourglass(nn.Module, ABC):
             if len(self.skips) > 0:
                 out = torch.cat((self.skips[level](outer), out), dim=1)
             out = self.decoders[level](out)
-        return torch.sigmoid(self.head(out)[..., :height, :width])
+        image: Tensor = self.output(self.head(out)[..., :height, :width])
+        return image
 
     def _upsample(self, inner: Tensor, outer: Tensor) -> Tensor:
         """Double (N, C, h, w) and cut it to the height and width of ``outer``, which may be odd."""

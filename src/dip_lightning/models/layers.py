@@ -10,12 +10,14 @@ from dip_lightning.checks import check_choice, check_number
 __all__ = [
     "ACTIVATIONS",
     "DROPOUT_KINDS",
+    "OUTPUTS",
     "PADDINGS",
     "ResidualBlock",
     "conv",
     "conv_norm_act",
     "make_activation",
     "make_dropout",
+    "make_output",
 ]
 
 # In place where the backward pass needs only the result: one feature map less to keep for each layer.
@@ -31,6 +33,9 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 PADDINGS: dict[str, Literal["reflect", "zeros"]] = {"reflect": "reflect", "zeros": "zeros"}
 
 DROPOUT_KINDS: dict[str, Callable[[float], nn.Module]] = {"element": nn.Dropout, "channel": nn.Dropout2d}
+
+# What stands behind the last convolution. Without a sigmoid the values are not bounded.
+OUTPUTS: dict[str, Callable[[], nn.Module]] = {"sigmoid": nn.Sigmoid, "linear": nn.Identity}
 
 
 def conv(
@@ -117,6 +122,18 @@ def make_dropout(probability: float, kind: str) -> list[nn.Module]:
     check_number("dropout", probability, 0, 1, high_open=True, example=0.1)
     check_choice("model.dropout_kind", kind, DROPOUT_KINDS)
     return [DROPOUT_KINDS[kind](probability)] if probability > 0 else []
+
+
+def make_output(name: str) -> nn.Module:
+    """Make what stands behind the last convolution.
+
+    Args:
+        name: ``"sigmoid"``, which bounds the image to (0, 1), or ``"linear"``.
+
+    Raises:
+        UserError: The name is unknown.
+    """
+    return OUTPUTS[check_choice("model.output", name, OUTPUTS)]()
 
 
 class ResidualBlock(nn.Module):

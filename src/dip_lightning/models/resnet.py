@@ -1,10 +1,9 @@
 """The ResNet of the paper's section 3.3: residual blocks at full resolution, no skip connections."""
 
-import torch
 from torch import Tensor, nn
 
 from dip_lightning.checks import check_flag, check_integer
-from dip_lightning.models.layers import ResidualBlock, conv, make_activation, make_dropout
+from dip_lightning.models.layers import ResidualBlock, conv, make_activation, make_dropout, make_output
 
 __all__ = ["ResNet"]
 
@@ -28,6 +27,7 @@ class ResNet(nn.Module):
         activation: str = "leaky_relu",
         dropout: float = 0.0,
         dropout_kind: str = "element",
+        output: str = "sigmoid",
     ) -> None:
         """Build the network.
 
@@ -41,6 +41,7 @@ class ResNet(nn.Module):
             activation: A key of :data:`dip_lightning.models.layers.ACTIVATIONS`.
             dropout: Dropout probability between consecutive blocks, in [0, 1); 0 adds no layer.
             dropout_kind: ``"element"`` or ``"channel"``.
+            output: ``"sigmoid"`` or ``"linear"``.
 
         Raises:
             UserError: A value is not allowed.
@@ -60,6 +61,7 @@ class ResNet(nn.Module):
             self.blocks.append(self._residual_block(channels))
         self.neck = nn.Sequential(conv(channels, channels, 3, padding="zeros"), nn.BatchNorm2d(channels))
         self.head = conv(channels, output_channels, 3, padding=padding)
+        self.output = make_output(output)
         # With one block there is no place for dropout, but a wrong value is still the user's mistake.
         make_dropout(dropout, dropout_kind)
 
@@ -80,6 +82,7 @@ class ResNet(nn.Module):
             z: (N, input_channels, H, W), H and W at least 2.
 
         Returns:
-            (N, output_channels, H, W) in (0, 1).
+            (N, output_channels, H, W), in (0, 1) behind a sigmoid.
         """
-        return torch.sigmoid(self.head(self.neck(self.blocks(self.stem(z)))))
+        image: Tensor = self.output(self.head(self.neck(self.blocks(self.stem(z)))))
+        return image

@@ -1,0 +1,194 @@
+"""Stopping without a clean image, and keeping the picture that is handed back."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from dip_lightning.checks import check_choice, check_integer, check_number
+from dip_lightning.errors import UserError
+from dip_lightning.module import DeepImagePrior
+from dip_lightning.stopping import SHORTEST_PATIENCE, StoppingRule, lag_of
+
+__all__ = ["Detection", "Pick"]
+
+log = logging.getLogger(__name__)
+
+# Picks that lie further apart than this factor are no agreement.
+_APART = 2.0
+
+
+class Pick:
+    """What one rule would hand back so far. Everything lives on the device, so that keeping it waits for nothing.
+
+    Attributes:
+        best: The lowest value of the statistic, of shape ().
+        minimum: The iteration of that value, of shape (); -1 before the first.
+        iteration: The iteration that ``image`` is of, of shape (); -1 before the first.
+        image: The output of that iteration, (1, C, H, W).
+    """
+
+    def __init__(self, like: Tensor) -> None:
+        """Begin with nothing, for outputs like this one."""
+        self.best = torch.full((), torch.inf, device=like.device, dtype=like.dtype)
+        self.minimum = torch.full((), -1, device=like.device)
+        self.iteration = self.minimum.clone()
+        self.image = torch.zeros_like(like)
+
+    def update(self, iteration: int, value: Tensor, output: Tensor, lag: int, diverged: Tensor | None) -> None:
+        """Take in an iteration; keep its output if it is the best, or no later than ``lag`` after the best."""
+        good = torch.isfinite(value) if diverged is None else torch.isfinite(value) & ~diverged
+        better = good & (value < self.best)
+        self.best = torch.where(better, value, self.best)
+        self.minimum = torch.where(better, iteration, self.minimum)
+        follows = good & (self.minimum >= 0) & (iteration - self.minimum <= lag)
+        self.iteration = torch.where(follows, iteration, self.iteration)
+        self.image = torch.where(follows, output, self.image)
+
+
+class Detection(pl.Callback):
+    """Drives the stopping rules, keeps the picture of the best iteration on the device, and ends the fit.
+
+    A rule has settled when its statistic has had no new minimum for a while (``patience``); the fit ends when
+    ``agree`` of the rules have. Of several rules the middle pick is handed back, the later one of two: a fit loses
+    quality fast before its peak and slowly after it. A rule that needs what a fit does not have, such as noise,
+    abstains where there are others.
+
+    A rule that judges one-pass outputs finds their best iteration; the averaged output trails by its memory, and of it
+    the picture 1.5/(1 − α) iterations later is taken.
+
+    Attributes:
+        settled: The rules that had settled when the fit ended, by name.
+        ended_fit: Whether the rules ended the fit.
+    """
+
+    def __init__(
+        self,
+        rules: Mapping[str, StoppingRule],
+        *,
+        agree: int = 1,
+        min_iterations: int = 100,
+        patience: int | None = None,
+        check_every: int | None = None,
+        select: str = "averaged",
+        alpha: float = 0.99,
+    ) -> None:
+        """Set the rules and when they have said enough.
+
+        Args:
+            rules: The rules by name; a name is a column of ``curves.csv``, after ``stopping_``.
+            agree: How many of them must have settled.
+            min_iterations: Minima before this iteration do not count: while a fit warms up there are false ones.
+            patience: Iterations without a new minimum after which a rule has settled; None for half as many as it took
+                to reach the minimum, but at least 400.
+            check_every: Iterations between two looks at the picks; None for 1 on a CPU and 25 elsewhere, where a look
+                waits for the device.
+            select: What is handed back: ``"averaged"`` or ``"one_pass"``.
+            alpha: α of the averaged output.
+
+        Raises:
+            UserError: A value is not allowed.
+        """
+        self.rules = dict(rules)
+        if not self.rules:
+            raise UserError("stopping.rules={}", "at least one rule", "try stopping=wmv, or stopping=none")
+        self.agree = check_integer("stopping.agree", agree, 1, len(self.rules), example=1)
+        self.min_iterations = check_integer("stopping.min_iterations", min_iterations, 0, example=200)
+        if patience is not None:
+            check_integer("stopping.patience", patience, 1, example=500)
+        self.patience = patience
+        if check_every is not None:
+            check_integer("stopping.check_every", check_every, 1, example=25)
+        self.check_every = check_every
+        self.select = check_choice("select", select, ("averaged", "one_pass"))
+        alpha = check_number("alpha", alpha, 0, 1, high_open=True, example=0.99)
+        self._lag = lag_of(alpha) if self.select == "averaged" else 0
+        self.settled: list[str] = []
+        self.ended_fit = False
+        self._active: dict[str, StoppingRule] = {}
+        self._picks: dict[str, Pick] = {}
+
+    @property
+    def name(self) -> str:
+        """The rule's name, or ``vote`` for several."""
+        return next(iter(self.rules)) if len(self.rules) == 1 else "vote"
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: DeepImagePrior) -> None:  # type: ignore[override]
+        """Forget an earlier fit, and let the rules prepare."""
+        self.settled, self.ended_fit = [], False
+        self._looks_every = self.check_every or (1 if pl_module.device.type == "cpu" else 25)
+        self._active = {}
+        for name, rule in self.rules.items():
+            try:
+                rule.start(pl_module)
+            except UserError as error:
+                if len(self.rules) == 1:
+                    raise
+                log.info("stopping rule %s abstains: %s", name, error)
+            else:
+                self._active[name] = rule
+        if not self._active:
+            raise UserError("no stopping rule can judge this picture", "one that can", "try stopping=wmv")
+        self._picks = {name: Pick(pl_module.observation) for name in self._active}
+
+    @torch.no_grad()
+    def on_train_batch_end(  # type: ignore[override]
+        self, trainer: pl.Trainer, pl_module: DeepImagePrior, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Judge this iteration, and look at the picks when it is time."""
+        iterate = pl_module.iterate
+        averaged = iterate.averaged if self.select == "averaged" else None
+        output = iterate.one_pass if averaged is None else averaged
+        for name, rule in self._active.items():
+            value = rule.statistic(pl_module, output)
+            if value is None:
+                continue
+            pl_module.curves.record(f"stopping_{name}", batch_idx, value)
+            if batch_idx >= self.min_iterations:
+                lag = 0 if rule.follows_output else self._lag
+                self._picks[name].update(batch_idx, value, output, lag, iterate.diverged)
+        if batch_idx >= self.min_iterations and (batch_idx + 1) % self._looks_every == 0:
+            self._look(trainer, batch_idx)
+
+    def _look(self, trainer: pl.Trainer, iteration: int) -> None:
+        minima = torch.stack([pick.minimum for pick in self._picks.values()]).tolist()
+        self.settled = [
+            name
+            for name, minimum in zip(self._picks, minima, strict=True)
+            if minimum >= 0 and iteration - minimum >= self.patience_after(minimum)
+        ]
+        if len(self.settled) >= min(self.agree, len(self._active)):
+            self.ended_fit = True
+            trainer.should_stop = True
+
+    def patience_after(self, minimum: int) -> int:
+        """How many iterations a minimum must stand, by the iteration it was reached in."""
+        return max(SHORTEST_PATIENCE, minimum // 2) if self.patience is None else self.patience
+
+    def doubt(self) -> str | None:
+        """Say in one sentence why the pick should not be trusted; None where nothing speaks against it."""
+        picks = self.picks()
+        told = ", ".join(f"{name} {iteration}" for name, iteration in picks.items())
+        if not picks:
+            return "The fit was too short for a stopping rule; the last output is handed back."
+        if not self.ended_fit:
+            return f"The fit ended before the stopping rule was sure (best so far: {told}); allow more iterations."
+        if max(picks.values()) > _APART * min(picks.values()):
+            return f"The stopping rules disagree ({told}); look at the picture."
+        return None
+
+    def picks(self) -> dict[str, int]:
+        """The iteration of each rule's pick, by name; without the rules that have none. Waits for the device."""
+        iterations = {name: int(pick.iteration) for name, pick in self._picks.items()}
+        return {name: iteration for name, iteration in iterations.items() if iteration >= 0}
+
+    def chosen(self) -> tuple[int, Tensor] | None:
+        """The iteration and the picture that are handed back; None where no rule has a pick. Waits for the device."""
+        order = sorted(self.picks().items(), key=lambda item: item[1])
+        if not order:
+            return None
+        name, iteration = order[len(order) // 2]
+        return iteration, self._picks[name].image

@@ -1,0 +1,138 @@
+"""A folder of pictures: each is fitted by itself, in a run folder of its own."""
+
+import json
+import logging
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.markup import escape
+
+from dip_lightning.errors import UserError
+
+__all__ = ["FolderResult", "find_pictures", "restore_folder", "tell"]
+
+log = logging.getLogger(__name__)
+
+# What is taken for a picture in a folder; what it is in truth, reading tells.
+_SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp"}
+
+
+@dataclass
+class FolderResult:
+    """What became of the pictures of a folder.
+
+    Attributes:
+        restored: Names of the pictures that were fitted now.
+        present: Names of those that an earlier start had finished.
+        failed: What was wrong with the others, by name.
+        total: How many pictures the folder has.
+        signal: The number of the signal that ended it early, or None.
+    """
+
+    restored: list[str] = field(default_factory=list)
+    present: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    total: int = 0
+    signal: int | None = None
+
+
+def find_pictures(folder: Path) -> list[Path]:
+    """List the pictures of a folder by the endings of their names, in order; hidden files and subfolders are left out.
+
+    Args:
+        folder: The folder.
+
+    Raises:
+        UserError: There is none, or the folder cannot be read.
+    """
+    try:
+        found = [path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES and path.is_file()]
+    except PermissionError:
+        raise UserError(f"{folder} cannot be read", "a folder that you may read", "check its permissions") from None
+    pictures = sorted(path for path in found if not path.name.startswith("."))
+    if not pictures:
+        raise UserError(f"no picture in {folder}", f"files that end in {', '.join(sorted(_SUFFIXES))}", "name another")
+    return pictures
+
+
+def restore_folder(cfg: DictConfig, run_folder: Path, console: Console | None = None) -> FolderResult:
+    """Fit every picture of the folder that ``cfg.image.path`` names; one that fails does not stop the others.
+
+    A picture that has a finished run in ``run_folder``, younger than itself, is passed over.
+
+    Args:
+        cfg: The composed configuration. ``image.clean`` may name a folder with clean pictures of the same names.
+        run_folder: Where each picture gets a run folder of its name.
+        console: Where to tell about each picture; None for standard output.
+
+    Returns:
+        What became of them.
+
+    Raises:
+        UserError: The folder holds no picture.
+    """
+    from dip_lightning.fit import fit  # here: the command line looks for a folder before it needs torch
+
+    console = console or Console()
+    pictures = find_pictures(Path(cfg.image.path))
+    clean = None if cfg.image.clean is None else Path(cfg.image.clean)
+    if clean is not None and not clean.is_dir():
+        raise UserError(f"image.clean={clean}", "a folder too, since image.path is one", "leave image.clean out")
+    result = FolderResult(total=len(pictures))
+    for number, picture in enumerate(pictures, 1):
+        place = run_folder / picture.name
+        if _is_finished(place, picture):
+            result.present.append(picture.name)
+            continue
+        one = deepcopy(cfg)
+        if one.callbacks.get("fit_progress"):
+            one.callbacks.fit_progress.title = f"{number}/{len(pictures)} {picture.name}"
+        try:
+            truth = None if clean is None else clean / picture.name
+            fitted = fit(one, place, image=picture, clean=truth)
+        except UserError as error:
+            result.failed[picture.name] = str(error)
+            continue
+        except Exception as error:  # whatever is wrong with one picture, the others are still to be done
+            log.exception("%s failed", picture.name)
+            result.failed[picture.name] = f"{type(error).__name__}: {error}"
+            continue
+        stopping = fitted.summary["stopping"]
+        doubt = " Unsure." if stopping["unsure"] else ""
+        console.print(
+            f"{number}/{len(pictures)} {escape(picture.name)}: σ = {fitted.summary['sigma']:.1f}, iteration "
+            f"{stopping['iteration']} of {fitted.summary['iterations']}.{doubt}",
+            soft_wrap=True,
+            highlight=False,
+        )
+        if fitted.signal is not None:
+            result.signal = fitted.signal
+            break
+        result.restored.append(picture.name)
+    return result
+
+
+def _is_finished(place: Path, picture: Path) -> bool:
+    """Whether a run of this picture is complete, and younger than the picture."""
+    record = place / "summary.json"
+    try:
+        if record.stat().st_mtime < picture.stat().st_mtime:
+            return False
+        return json.loads(record.read_text(encoding="utf-8"))["signal"] is None
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def tell(result: FolderResult, run_folder: Path) -> Iterator[str]:
+    """Compose the lines that end a folder: how many, which failed and why, where the files are."""
+    before = f", {len(result.present)} of them before" if result.present else ""
+    yield f"{len(result.restored) + len(result.present)} of {result.total} pictures restored{before}."
+    for name, problem in result.failed.items():
+        yield f"{name}: {problem}"
+    if result.signal is not None:
+        yield "Interrupted; the same command goes on with the picture it stopped at."
+    yield f"Run folder: {run_folder}"

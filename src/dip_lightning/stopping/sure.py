@@ -1,0 +1,73 @@
+"""Stein's unbiased risk estimate, for Gaussian noise of known or estimated strength."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from dip_lightning.checks import check_integer, check_number
+from dip_lightning.errors import UserError
+
+if TYPE_CHECKING:
+    from dip_lightning.module import DeepImagePrior
+
+__all__ = ["Sure"]
+
+
+# The perturbation of a picture of 128×128 RGB pixels, and of every smaller one; see :class:`Sure`.
+_STRONGEST, _SAMPLES = 0.2, 3 * 128 * 128
+
+
+class Sure:
+    """An estimate of the mean squared error against the clean image: ‖f − y‖²/N + 2σ²·div f/N − σ².
+
+    A fit has no closed divergence of its output f by the observation y: it is estimated from how much of a known
+    perturbation the output takes up. The fit sees y + α·ω with ω ~ N(0, σ²), drawn once, and σ²·div f ≈ ⟨ω, f⟩/α.
+    For α → 0 this is Ramani et al.'s (2008) Monte-Carlo SURE; for a finite α it is, without bias, the risk of
+    fitting noise of σ·√(1 + α²) (Oliveira, Lei & Tibshirani's coupled bootstrap, 2021). A larger α makes the estimate
+    steadier and the picture that is fitted noisier. The spread of the estimate falls with α·√N, so that a larger
+    picture needs a smaller α.
+    """
+
+    follows_output = True
+
+    def __init__(self, alpha: float | None = None, seed: int = 0) -> None:
+        """Set the perturbation.
+
+        Args:
+            alpha: Its standard deviation, relative to that of the noise, in (0, 1]; None for 0.2 up to 128×128 RGB
+                pixels, and less for larger pictures, in inverse proportion to the side.
+            seed: Which perturbation.
+
+        Raises:
+            UserError: A value is not allowed.
+        """
+        if alpha is not None:
+            check_number("stopping alpha", alpha, 0, 1, low_open=True, example=0.2)
+        self.alpha = alpha
+        self.seed = check_integer("stopping seed", seed, 0, example=0)
+
+    def start(self, module: "DeepImagePrior") -> None:
+        """Perturb what the fit sees.
+
+        Raises:
+            UserError: The strength of the noise is neither known nor estimated as more than nothing.
+        """
+        if not module.sigma:
+            raise UserError(
+                "stopping=sure on a picture without noise that could be found", "its σ", "try image.sigma=10"
+            )
+        sigma = module.sigma / 255
+        observation = module.observation
+        adapted = _STRONGEST * min(1.0, (_SAMPLES / observation.numel()) ** 0.5)
+        self._alpha = adapted if self.alpha is None else self.alpha
+        generator = torch.Generator().manual_seed(self.seed)
+        noise = torch.randn(observation.shape, generator=generator) * sigma
+        self._noise = noise.to(observation)
+        self._variance = sigma**2
+        module.target = observation + self._alpha * self._noise
+
+    def statistic(self, module: "DeepImagePrior", output: Tensor) -> Tensor:
+        """Return the estimated mean squared error of ``output``; it may be negative by chance."""
+        residual: Tensor = module.operator(output) - module.observation
+        return (residual * (residual + (2 / self._alpha) * self._noise)).mean() - self._variance

@@ -1,0 +1,119 @@
+"""Rules that watch how much the output moves: it moves least where it is best (Wang et al., arXiv 2112.06074)."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from dip_lightning.checks import check_integer, check_number
+
+if TYPE_CHECKING:
+    from dip_lightning.module import DeepImagePrior
+
+__all__ = ["MovingVariance", "WindowedVariance"]
+
+
+class WindowedVariance:
+    """ES-WMV: the variance of the one-pass output over the last ``window`` iterations.
+
+    VAR = (1/W) Σ_i ‖x_i − x̄‖² / N = Σ_i ‖x_i‖² / (W·N) − ‖x̄‖² / N, over W outputs of N samples. Both sums are kept
+    up to date, so that an iteration costs O(N) whatever the window. Two things keep float32 sound: outputs are taken
+    relative to one of their own, which leaves little to cancel, and each time the window is full anew, the reference
+    and both sums are computed afresh, so that rounding cannot pile up.
+    """
+
+    follows_output = False
+
+    def __init__(self, window: int = 100, max_samples: int = 65536) -> None:
+        """Set the window.
+
+        Args:
+            window: Number of outputs W, at least 2.
+            max_samples: How many samples of an image are looked at, spread evenly; the window keeps W times as many
+                in memory.
+
+        Raises:
+            UserError: A value is not allowed.
+        """
+        self.window = check_integer("stopping window", window, 2, example=100)
+        self.max_samples = check_integer("stopping max_samples", max_samples, 1, example=65536)
+
+    def start(self, module: "DeepImagePrior") -> None:
+        """Make room for the window."""
+        samples = module.observation.numel()
+        self._stride = -(-samples // self.max_samples)
+        count = -(-samples // self._stride)
+        self._outputs = module.observation.new_zeros((self.window, count))
+        self._reference = module.observation.new_zeros(count)
+        self._sum = module.observation.new_zeros(count)
+        self._sum_of_squares = module.observation.new_zeros(())
+        self._seen = 0
+
+    def statistic(self, module: "DeepImagePrior", output: Tensor) -> Tensor | None:
+        """Return the variance of the one-pass outputs in the window; None until it is full."""
+        return self.update(module.iterate.one_pass.reshape(-1)[:: self._stride])
+
+    def update(self, output: Tensor) -> Tensor | None:
+        """Take the next output (N) into the window; returns the variance, of shape (), or None."""
+        slot = self._seen % self.window
+        if self._seen == 0:
+            self._reference.copy_(output)
+        oldest = self._outputs[slot]
+        # An output that is no number would spoil the sums for good.
+        newest = torch.nan_to_num(output - self._reference, posinf=0.0, neginf=0.0)
+        self._sum += newest - oldest
+        self._sum_of_squares += newest.square().sum() - oldest.square().sum()
+        oldest.copy_(newest)
+        self._seen += 1
+        if slot == self.window - 1:
+            self._refresh()
+        if self._seen < self.window:
+            return None
+        mean = self._sum / self.window
+        variance: Tensor = (self._sum_of_squares / self.window - mean.square().sum()) / output.numel()
+        return variance
+
+    def _refresh(self) -> None:
+        """Take the outputs relative to their mean, and compute both sums from them: O(W·N), once every W iterations."""
+        mean = self._outputs.mean(dim=0)
+        self._outputs -= mean
+        self._reference += mean
+        torch.sum(self._outputs, dim=0, out=self._sum)
+        self._sum_of_squares.copy_(self._outputs.square().sum())
+
+
+class MovingVariance:
+    """ES-EMV: an exponentially weighted variance of the one-pass output.
+
+    With δ = x − mean: mean ← mean + α·δ; variance ← (1 − α)·(variance + α·‖δ‖²/N). Needs no window.
+    """
+
+    follows_output = False
+
+    def __init__(self, alpha: float = 0.1) -> None:
+        """Set the weight of the newest output.
+
+        Args:
+            alpha: α in (0, 1).
+
+        Raises:
+            UserError: α lies outside.
+        """
+        self.alpha = check_number("stopping alpha", alpha, 0, 1, low_open=True, high_open=True, example=0.1)
+
+    def start(self, module: "DeepImagePrior") -> None:
+        """Begin anew."""
+        self._mean: Tensor | None = None
+        self._variance = module.observation.new_zeros(())
+        self._seen = 0
+
+    def statistic(self, module: "DeepImagePrior", output: Tensor) -> Tensor | None:
+        """Return the variance; None for the first 1/α iterations, which still remember the start."""
+        one_pass = module.iterate.one_pass
+        if self._mean is None:
+            self._mean = torch.nan_to_num(one_pass)
+        delta = torch.nan_to_num(one_pass - self._mean, posinf=0.0, neginf=0.0)
+        self._mean.add_(delta, alpha=self.alpha)
+        self._variance = (1 - self.alpha) * (self._variance + self.alpha * delta.square().mean())
+        self._seen += 1
+        return self._variance if self._seen > 1 / self.alpha else None

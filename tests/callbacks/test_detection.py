@@ -1,0 +1,238 @@
+"""The detection: which picture is kept, when the fit ends, and what several rules do together."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from dip_lightning.callbacks import Detection
+from dip_lightning.callbacks.detection import Pick
+from dip_lightning.data import GaussianNoise, ImageDataModule
+from dip_lightning.errors import UserError
+from dip_lightning.fit import FitResult
+from dip_lightning.models import UNet
+from dip_lightning.module import DeepImagePrior
+
+
+class Scripted:
+    """A rule whose statistic is a list."""
+
+    def __init__(self, values: list[float | None], follows_output: bool = True) -> None:
+        self.values, self.follows_output = values, follows_output
+        self.outputs: list[Tensor] = []
+
+    def start(self, module: DeepImagePrior) -> None:
+        self.outputs = []
+
+    def statistic(self, module: DeepImagePrior, output: Tensor) -> Tensor | None:
+        self.outputs.append(output.clone())
+        value = self.values[min(module.iterate.iteration, len(self.values) - 1)]
+        return None if value is None else torch.tensor(value)
+
+
+class Average(pl.Callback):
+    """Gives every iteration an averaged output that can be told from the others."""
+
+    def on_train_batch_end(  # type: ignore[override]
+        self, trainer: pl.Trainer, pl_module: DeepImagePrior, *args: Any
+    ) -> None:
+        pl_module.iterate.averaged = torch.full_like(pl_module.observation, float(pl_module.iterate.iteration))
+
+
+def run(detection: Detection, iterations: int = 40, *before: pl.Callback) -> DeepImagePrior:
+    data = ImageDataModule("skimage:camera", GaussianNoise(), iterations=iterations, crop=16)
+    torch.manual_seed(0)
+    network = UNet(channels=2, levels=1, input_channels=2, output_channels=1)
+    module = DeepImagePrior(network, data.observation.noisy.float(), input_channels=2)
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        max_epochs=1,
+        callbacks=[*before, Average(), detection],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(module, datamodule=data)
+    return module
+
+
+V = [9.0, 8, 7, 6, 5, 6, 7, 8, 9, 10]  # least at iteration 4
+
+
+def test_the_fit_ends_when_patience_is_over_and_hands_back_the_best_iteration() -> None:
+    detection = Detection({"rule": Scripted(V)}, min_iterations=0, patience=6)
+    module = run(detection)
+    assert module.curves.recorded == 4 + 6 + 1
+    assert detection.ended_fit
+    assert detection.settled == ["rule"]
+    iteration, image = detection.chosen() or (None, None)
+    assert iteration == 4
+    assert torch.equal(image, torch.full_like(module.observation, 4.0))
+    assert np.allclose(module.curves.block()["stopping_rule"][:10], V)
+
+
+def test_a_rule_that_judges_one_pass_outputs_hands_back_a_later_average() -> None:
+    # α = 0.8 remembers the last five.
+    detection = Detection({"rule": Scripted(V, follows_output=False)}, min_iterations=0, patience=9, alpha=0.8)
+    run(detection)
+    assert (detection.chosen() or [0])[0] == 4 + 8  # one and a half times as much
+    # Unless the one-pass output itself is handed back.
+    options: dict[str, Any] = {"min_iterations": 0, "patience": 8, "alpha": 0.8, "select": "one_pass"}
+    detection = Detection({"rule": Scripted(V, follows_output=False)}, **options)
+    run(detection)
+    assert (detection.chosen() or [0])[0] == 4
+
+
+def test_the_selected_output_is_what_a_rule_judges() -> None:
+    for select in ("averaged", "one_pass"):
+        rule = Scripted(V)
+        module = run(Detection({"rule": rule}, min_iterations=0, patience=3, select=select))
+        averaged = torch.full_like(module.observation, 2.0)
+        assert torch.equal(rule.outputs[2], averaged) == (select == "averaged")
+
+
+def test_minima_before_min_iterations_do_not_count() -> None:
+    early = [0.0, 1, 2, 3, 4, 5, 6, 3.5, 6, 6]
+    detection = Detection({"rule": Scripted(early)}, min_iterations=5, patience=4)
+    run(detection)
+    assert detection.picks() == {"rule": 7}
+
+
+def test_a_value_that_is_no_number_is_no_minimum() -> None:
+    detection = Detection({"rule": Scripted([5.0, 4, float("nan"), 3, float("-inf"), 9])}, min_iterations=0, patience=5)
+    run(detection)
+    assert detection.picks() == {"rule": 3}
+
+
+def test_an_iteration_that_diverged_is_never_kept() -> None:
+    like = torch.zeros(1, 1, 2, 2)
+    pick, good, bad = Pick(like), torch.tensor(False), torch.tensor(True)
+    pick.update(0, torch.tensor(5.0), like + 1, 3, good)
+    pick.update(1, torch.tensor(1.0), like + 2, 3, bad)
+    assert (int(pick.minimum), int(pick.iteration), float(pick.image.mean())) == (0, 0, 1.0)
+    pick.update(2, torch.tensor(6.0), like + 3, 3, good)
+    assert (int(pick.minimum), int(pick.iteration), float(pick.image.mean())) == (0, 2, 3.0)
+
+
+def test_without_a_pick_nothing_is_chosen() -> None:
+    detection = Detection({"rule": Scripted([None])}, min_iterations=0, patience=5)
+    module = run(detection, 12)
+    assert module.curves.recorded == 12
+    assert detection.chosen() is None
+    assert not detection.ended_fit
+
+
+def test_the_cap_hands_back_the_best_so_far() -> None:
+    detection = Detection({"rule": Scripted(V)}, min_iterations=0, patience=100)
+    run(detection, 20)
+    assert not detection.ended_fit
+    assert (detection.chosen() or [0])[0] == 4
+
+
+def test_of_three_rules_the_middle_pick_is_handed_back_once_two_have_settled() -> None:
+    falling = [float(-i) for i in range(100)]  # never settles
+    rules = {"early": Scripted([1.0, 0, *[5] * 9]), "middle": Scripted(V), "never": Scripted(falling)}
+    detection = Detection(rules, agree=2, min_iterations=0, patience=6)
+    module = run(detection)
+    assert module.curves.recorded == 4 + 6 + 1
+    assert detection.settled == ["early", "middle"]
+    assert detection.name == "vote"
+    assert detection.picks() == {"early": 1, "middle": 4, "never": 10}
+    assert (detection.chosen() or [0])[0] == 4
+
+
+def test_of_two_rules_the_later_pick_is_handed_back() -> None:
+    rules = {"late": Scripted([9.0, 8, 7, 6, 5, 4, 3, 9]), "early": Scripted(V)}
+    detection = Detection(rules, agree=2, min_iterations=0, patience=5)
+    run(detection)
+    assert (detection.chosen() or [0])[0] == 6
+
+
+class Refusing(Scripted):
+    def start(self, module: DeepImagePrior) -> None:
+        raise UserError("no noise", "some", "try another")
+
+
+def test_a_rule_that_cannot_judge_abstains_unless_it_is_the_only_one() -> None:
+    rules = {"cannot": Refusing(V), "can": Scripted(V)}
+    detection = Detection(rules, agree=2, min_iterations=0, patience=6)
+    assert run(detection).curves.recorded == 11
+    assert detection.picks() == {"can": 4}
+    with pytest.raises(UserError, match="no noise"):
+        run(Detection({"cannot": Refusing(V)}))
+    with pytest.raises(UserError, match="no stopping rule"):
+        run(Detection({"cannot": Refusing(V), "nor": Refusing(V)}, agree=2))
+
+
+def test_patience_grows_with_the_minimum_unless_it_is_given() -> None:
+    rules = {"rule": Scripted(V)}
+    assert [Detection(rules).patience_after(minimum) for minimum in (10, 800, 2000)] == [400, 400, 1000]
+    assert Detection(rules, patience=30).patience_after(2000) == 30
+
+
+def test_the_picks_are_looked_at_at_the_cadence() -> None:
+    detection = Detection({"rule": Scripted(V)}, min_iterations=0, patience=6, check_every=8)
+    assert run(detection).curves.recorded == 16
+    assert (detection.chosen() or [0])[0] == 4
+
+
+def test_a_second_fit_starts_anew() -> None:
+    detection = Detection({"rule": Scripted(V)}, min_iterations=0, patience=3)
+    run(detection)
+    run(detection)
+    assert detection.picks() == {"rule": 4}
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"rules": {}}, "stopping.rules"),
+        ({"agree": 2}, "stopping.agree=2"),
+        ({"patience": 0}, "stopping.patience=0"),
+        ({"min_iterations": -1}, "stopping.min_iterations=-1"),
+        ({"check_every": 0}, "stopping.check_every=0"),
+        ({"select": "best"}, "select=best"),
+    ],
+)
+def test_a_value_without_sense_is_refused(options: dict[str, Any], named: str) -> None:
+    with pytest.raises(UserError, match=named):
+        Detection(**({"rules": {"rule": Scripted(V)}} | options))
+
+
+SMALL = ("image.crop=24", "iterations=60", "stopping.min_iterations=12", "stopping.patience=9")
+
+
+@pytest.mark.parametrize("rule", ["wmv", "emv", "holdout", "sure", "vote"])
+@pytest.mark.parametrize(
+    "fit", [(), ("model=resnet", "model.num_blocks=2"), ("model=unet", "model.output=linear"), ("dropout=0.2",)]
+)
+@pytest.mark.parametrize("picture", ["camera", "chelsea"])
+def test_every_rule_works_with_every_network(
+    tiny_fit: Callable[..., FitResult], rule: str, fit: tuple[str, ...], picture: str
+) -> None:
+    window = ["stopping.rules.wmv.window=5"] if rule in ("wmv", "vote") else []
+    share = ["stopping.rules.holdout.fraction=0.1"] if rule in ("holdout", "vote") else []
+    resnet = "model=resnet" in fit
+    overrides = [*SMALL, *window, *share, *fit, f"stopping={rule}", f"image.path=skimage:{picture}"]
+    if resnet:
+        from dip_lightning.config import compose_config
+        from dip_lightning.fit import fit as run_fit
+        from tests.conftest import TINY
+
+        result = run_fit(compose_config([*TINY, *overrides]))
+    else:
+        result = tiny_fit(*overrides)
+    stopping = result.summary["stopping"]
+    assert stopping["rule"] == rule
+    for name, iteration in stopping["picks"].items():
+        assert 12 <= iteration < result.summary["iterations"]
+        curve = result.curves[f"stopping_{name}"]
+        assert np.isfinite(curve[12:]).all()
+    assert stopping["iteration"] in stopping["picks"].values()
+    assert result.summary["selected"]["iteration"] == stopping["iteration"]
+    assert np.isfinite(stopping["gap_db"])

@@ -1,0 +1,51 @@
+"""The estimate of σ, on pictures whose noise is known."""
+
+import numpy as np
+import pytest
+import skimage.data
+
+from dip_lightning.data import GaussianNoise, ImageDataModule, NoDegradation, ShotNoise, load_observation
+from dip_lightning.data.datamodule import iterations_for
+from dip_lightning.data.noise_level import estimate_noise
+from dip_lightning.errors import UserError
+
+
+@pytest.mark.parametrize("sigma", [5, 15, 25])
+@pytest.mark.parametrize("sample", ["chelsea", "moon", "brick"])
+def test_the_estimate_is_within_a_fifth(sample: str, sigma: float) -> None:
+    clean = np.atleast_3d(getattr(skimage.data, sample)()) / 255
+    assert estimate_noise(GaussianNoise(sigma)(clean)) == pytest.approx(sigma, rel=0.2)
+
+
+def test_one_odd_channel_does_not_move_the_estimate() -> None:
+    noisy = GaussianNoise(20)(skimage.data.chelsea() / 255)
+    odd = noisy.copy()
+    odd[..., 2] = np.random.default_rng(0).random(odd.shape[:2])
+    assert estimate_noise(odd) == pytest.approx(estimate_noise(noisy), rel=0.05)
+
+
+def test_without_noise_there_is_next_to_none() -> None:
+    assert estimate_noise(np.full((64, 64, 3), 0.3)) == pytest.approx(0)
+    assert estimate_noise(np.zeros((64, 64, 3))) == 0
+    assert estimate_noise(np.zeros((4, 4, 1))) == 0
+
+
+def test_sigma_is_given_or_added_or_estimated() -> None:
+    picture = (GaussianNoise(30)(skimage.data.chelsea() / 255) * 255).round().astype(np.uint8)
+    given = load_observation(picture, NoDegradation(), sigma=12)
+    assert (given.sigma, given.sigma_source) == (12, "given")
+    added = load_observation(picture, GaussianNoise(40))
+    assert (added.sigma, added.sigma_source) == (40, "added")
+    estimated = load_observation(picture, NoDegradation())
+    assert estimated.sigma == pytest.approx(30, rel=0.1)
+    assert estimated.sigma_source == "estimated"
+    assert load_observation(picture, ShotNoise()).sigma_source == "estimated"
+    with pytest.raises(UserError, match=r"image\.sigma=-1"):
+        load_observation(picture, NoDegradation(), sigma=-1)
+
+
+def test_the_cap_follows_the_noise_unless_it_is_given() -> None:
+    assert [iterations_for(sigma) for sigma in (0, 5, 15, 25, 50, 100)] == [10_000, 10_000, 8300, 5000, 3000, 3000]
+    noise = GaussianNoise(50)
+    assert ImageDataModule("skimage:camera", noise, iterations=None, crop=32).iterations == 3000
+    assert ImageDataModule("skimage:camera", noise, iterations=7, crop=32).iterations == 7

@@ -1,0 +1,114 @@
+"""The rules that estimate the error: held-out pixels and SURE find the output that is nearest to the clean image."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+
+from dip_lightning.errors import UserError
+from dip_lightning.objective import l1
+from dip_lightning.stopping import HeldOut, Sure
+from tests.stopping.fake import FakeFit
+
+SIGMA = 25
+
+
+def picture() -> tuple[np.ndarray, np.ndarray]:
+    """A smooth clean image and its noisy version, (1, 3, 96, 96)."""
+    rng = np.random.default_rng(0)
+    clean = gaussian_filter(rng.random((1, 3, 96, 96)), (0, 0, 4, 4))
+    clean = (clean - clean.min()) / np.ptp(clean)
+    return clean, clean + rng.normal(0, SIGMA / 255, clean.shape)
+
+
+def smoothed(target: np.ndarray, width: float) -> np.ndarray:
+    return gaussian_filter(target, (0, 0, width, width), mode="reflect")
+
+
+WIDTHS = np.linspace(0.4, 6, 57)
+
+
+def test_the_held_out_error_is_the_error_plus_a_constant() -> None:
+    clean, noisy = picture()
+    fit = FakeFit(noisy)
+    rule = HeldOut(fraction=0.3)
+    rule.start(fit)  # type: ignore[arg-type]
+    held = fit.weight[0, 0].numpy() == 0
+
+    # As a fit would, each output predicts the held-out pixels from the others.
+    def predict(width: float) -> np.ndarray:
+        keep = np.broadcast_to(~held, noisy.shape).astype(float)
+        return smoothed(noisy * keep, width) / smoothed(keep, width)
+
+    outputs = [predict(width) for width in WIDTHS]
+    judged = [float(rule.statistic(fit, torch.from_numpy(output).float())) for output in outputs]  # type: ignore[arg-type]
+    errors = [float(np.square(output - clean)[..., held].mean()) for output in outputs]
+    assert abs(int(np.argmin(judged)) - int(np.argmin(errors))) <= 2
+    constant = float(np.square(noisy - clean)[..., held].mean())
+    assert np.allclose(np.array(judged) - constant, errors, atol=6e-4)
+
+
+def test_held_out_pixels_do_not_count_in_the_objective() -> None:
+    _, noisy = picture()
+    fit = FakeFit(noisy)
+    HeldOut(fraction=0.25, seed=3).start(fit)  # type: ignore[arg-type]
+    weight = fit.weight
+    assert weight.shape == (1, 1, 96, 96)
+    assert int((weight == 0).sum()) == 96 * 96 // 4
+    assert float(weight.mean()) == pytest.approx(1)
+    again, other = FakeFit(noisy), FakeFit(noisy)
+    HeldOut(fraction=0.25, seed=3).start(again)  # type: ignore[arg-type]
+    HeldOut(fraction=0.25, seed=4).start(other)  # type: ignore[arg-type]
+    assert torch.equal(weight, again.weight)
+    assert not torch.equal(weight, other.weight)
+
+
+def test_held_out_pixels_are_judged_by_the_objective_of_the_fit() -> None:
+    _, noisy = picture()
+    squared, absolute = FakeFit(noisy), FakeFit(noisy)
+    absolute.objective = l1
+    values = []
+    for fit in (squared, absolute):
+        rule = HeldOut()
+        rule.start(fit)  # type: ignore[arg-type]
+        values.append(float(rule.statistic(fit, fit.observation + 0.5)))  # type: ignore[arg-type]
+    assert values == pytest.approx([0.25, 0.5])
+
+
+def test_of_a_small_picture_at_least_sixteen_pixels_are_held_out() -> None:
+    fit = FakeFit(np.zeros((1, 1, 8, 8)))
+    HeldOut(0.02).start(fit)  # type: ignore[arg-type]
+    assert int((fit.weight == 0).sum()) == 16
+    with pytest.raises(UserError, match=r"5x5 pixels.*stopping=wmv"):
+        HeldOut(0.02).start(FakeFit(np.zeros((1, 1, 5, 5))))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("alpha", [0.1, 0.5])
+def test_sure_is_the_error_without_bias(alpha: float) -> None:
+    clean, noisy = picture()
+    difference = []
+    for seed in range(6):
+        fit = FakeFit(noisy, SIGMA)
+        rule = Sure(alpha, seed)
+        rule.start(fit)  # type: ignore[arg-type]
+        seen = fit.target.numpy()
+        outputs = [smoothed(seen, width) for width in WIDTHS]
+        judged = [float(rule.statistic(fit, torch.from_numpy(output).float())) for output in outputs]  # type: ignore[arg-type]
+        errors = [float(np.square(output - clean).mean()) for output in outputs]
+        difference.append(np.array(judged) - errors)
+        assert abs(WIDTHS[np.argmin(judged)] - WIDTHS[np.argmin(errors)]) < 0.5
+    # The spread of the mean over the seeds, and of the noise of this one picture.
+    assert np.abs(np.mean(difference, axis=0)).max() < 4e-4 / alpha
+
+
+def test_sure_perturbs_what_is_fitted_in_proportion_to_the_noise() -> None:
+    _, noisy = picture()
+    fit = FakeFit(noisy, SIGMA)
+    Sure(alpha=0.5).start(fit)  # type: ignore[arg-type]
+    assert float((fit.target - fit.observation).std()) == pytest.approx(0.5 * SIGMA / 255, rel=0.02)
+
+
+@pytest.mark.parametrize("sigma", [None, 0.0])
+def test_sure_without_noise_is_refused(sigma: float | None) -> None:
+    with pytest.raises(UserError, match=r"image\.sigma"):
+        Sure().start(FakeFit(np.zeros((1, 1, 8, 8)), sigma))  # type: ignore[arg-type]

@@ -1,0 +1,100 @@
+"""The variances: against their definitions, over long fits, and with outputs that are no numbers."""
+
+import numpy as np
+import pytest
+import torch
+
+from dip_lightning.errors import UserError
+from dip_lightning.stopping import MovingVariance, WindowedVariance
+from tests.stopping.fake import FakeFit
+
+
+def naive(outputs: np.ndarray) -> float:
+    """The definition in float64: the mean squared distance of the outputs from their mean."""
+    double = outputs.astype(np.float64)
+    return float(np.square(double - double.mean(axis=0)).mean())
+
+
+def test_the_windowed_variance_is_that_of_the_definition() -> None:
+    rng = np.random.default_rng(0)
+    outputs = rng.random((40, 1, 3, 8, 8)).astype(np.float32)
+    rule, fit = WindowedVariance(window=7), FakeFit(outputs[0])
+    rule.start(fit)
+    for i, output in enumerate(outputs):
+        value = rule.statistic(fit, fit.step(output))
+        if i < 6:
+            assert value is None
+        else:
+            assert float(value) == pytest.approx(naive(outputs[i - 6 : i + 1]), rel=1e-5)
+
+
+def test_the_windowed_variance_stays_sound_over_a_hundred_thousand_float32_iterations() -> None:
+    # Bright, slowly drifting outputs that hardly vary: where running sums cancel worst.
+    rng = np.random.default_rng(1)
+    window, samples, total = 100, 192, 100_000
+    rule, fit = WindowedVariance(window=window), FakeFit(np.zeros((1, 3, 8, 8), np.float32))
+    rule.start(fit)
+    kept: list[np.ndarray] = []
+    worst = 0.0
+    base = rng.random(samples)
+    for i in range(total):
+        drift = 0.2 * np.sin(i / 9000 + base)
+        output = (0.7 + drift + rng.normal(0, 2e-3, samples)).astype(np.float32)
+        kept = [*kept[-(window - 1) :], output]
+        value = rule.update(torch.from_numpy(output))
+        if i >= window and (i % 997 == 0 or i == total - 1):
+            worst = max(worst, abs(float(value) / naive(np.stack(kept)) - 1))
+    assert worst < 2e-3
+
+
+def test_the_windowed_variance_recovers_from_an_output_that_is_no_number() -> None:
+    rng = np.random.default_rng(2)
+    outputs = rng.random((60, 1, 1, 8, 8)).astype(np.float32)
+    outputs[20] = np.nan
+    outputs[21] = np.inf
+    rule, fit = WindowedVariance(window=8), FakeFit(outputs[0])
+    rule.start(fit)
+    values = [rule.statistic(fit, fit.step(output)) for output in outputs]
+    assert float(values[-1]) == pytest.approx(naive(outputs[-8:]), rel=1e-5)
+
+
+def test_the_windowed_variance_looks_at_no_more_samples_than_told() -> None:
+    rng = np.random.default_rng(3)
+    outputs = rng.random((300, 1, 3, 32, 32)).astype(np.float32)
+    few, every, fit = WindowedVariance(50, max_samples=512), WindowedVariance(50), FakeFit(outputs[0])
+    for rule in (few, every):
+        rule.start(fit)
+    for output in outputs:
+        fit.step(output)
+        one, other = few.statistic(fit, fit.iterate.one_pass), every.statistic(fit, fit.iterate.one_pass)
+    assert few._outputs.shape == (50, 512)
+    assert float(one) == pytest.approx(float(other), rel=0.02)
+    assert float(one) != float(other)
+
+
+def test_the_moving_variance_is_that_of_the_definition() -> None:
+    rng = np.random.default_rng(4)
+    outputs = rng.random((30, 1, 3, 8, 8))
+    rule, fit = MovingVariance(alpha=0.2), FakeFit(outputs[0].astype(np.float32))
+    rule.start(fit)
+    mean, variance = outputs[0].copy(), 0.0
+    for i, output in enumerate(outputs):
+        delta = output - mean
+        mean += 0.2 * delta
+        variance = 0.8 * (variance + 0.2 * np.square(delta).mean())
+        value = rule.statistic(fit, fit.step(output.astype(np.float32)))
+        assert (value is None) == (i < 5)
+        if value is not None:
+            assert float(value) == pytest.approx(variance, rel=1e-4)
+
+
+@pytest.mark.parametrize("wrong", [{"window": 1}, {"window": 2.5}, {"max_samples": 0}])
+def test_a_window_without_sense_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(UserError, match=next(iter(wrong))):
+        WindowedVariance(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("alpha", [0, 1, -0.1, "x"])
+def test_a_weight_without_sense_is_refused(alpha: float) -> None:
+    with pytest.raises(UserError, match="alpha"):
+        MovingVariance(alpha)

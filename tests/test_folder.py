@@ -1,0 +1,105 @@
+"""A folder of pictures: each in a run folder of its own, bad files reported, a second start going on."""
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dip_lightning.callbacks import OutputEMA
+from dip_lightning.errors import UserError
+from dip_lightning.folder import find_pictures
+from tests.conftest import TINY_UNET, Outcome
+
+Dip = Callable[..., Outcome]
+SETTINGS = [*(o for o in TINY_UNET if "crop" not in o), "image.path=photos"]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Two pictures, a text that says it is one, and what is none."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name, shape in (("b.jpg", (32, 40, 3)), ("a one.PNG", (33, 32))):
+        Image.fromarray(rng.integers(0, 255, shape, dtype=np.uint8)).save(folder / name)
+    (folder / "c.png").write_text("no image")
+    (folder / "notes.txt").write_text("nothing")
+    (folder / ".hidden.png").write_text("nothing")
+    (folder / "sub.png").mkdir()
+    return folder
+
+
+def runs(tmp_path: Path) -> dict[str, Path]:
+    return {path.parent.name: path.parent for path in tmp_path.glob("outputs/folders/*/*/summary.json")}
+
+
+def test_every_picture_is_restored_and_a_bad_one_is_reported_at_the_end(dip: Dip, photos: Path, tmp_path: Path) -> None:
+    told = dip(*SETTINGS)
+    assert told.code == 2
+    assert set(runs(tmp_path)) == {"a one.PNG", "b.jpg"}
+    assert (runs(tmp_path)["b.jpg"] / "restored.jpg").exists()
+    assert (runs(tmp_path)["a one.PNG"] / "restored.png").exists()
+    assert "1/3 a one.PNG: σ = " in told.out
+    assert "2 of 3 pictures restored." in told.out
+    assert "c.png: photos/c.png is no image that can be read" in told.out
+    assert "Traceback" not in told.out + told.err
+
+
+def test_a_second_start_passes_over_what_is_there(dip: Dip, photos: Path, tmp_path: Path) -> None:
+    dip(*SETTINGS)
+    before = {name: (run / "summary.json").stat().st_mtime_ns for name, run in runs(tmp_path).items()}
+    (photos / "c.png").unlink()
+    told = dip(*SETTINGS)
+    assert told.code == 0
+    assert "2 of 2 pictures restored, 2 of them before." in told.out
+    assert before == {name: (run / "summary.json").stat().st_mtime_ns for name, run in runs(tmp_path).items()}
+    # A picture that was changed since is restored again; other settings have a place of their own.
+    later = (runs(tmp_path)["b.jpg"] / "summary.json").stat().st_mtime + 10
+    os.utime(photos / "b.jpg", (later, later))
+    assert "2 of 2 pictures restored, 1 of them before." in dip(*SETTINGS).out
+    assert "2 of 2 pictures restored." in dip(*SETTINGS, "seed=5").out
+
+
+def test_an_interrupted_folder_goes_on_where_it_was(
+    dip: Dip, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (photos / "c.png").unlink()
+    average = OutputEMA.on_train_batch_end
+
+    def interrupt(self: OutputEMA, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        average(self, trainer, module, outputs, batch, batch_idx)
+        if batch_idx == 3 and trainer.datamodule.observation.source.endswith("b.jpg"):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(OutputEMA, "on_train_batch_end", interrupt)
+        told = dip(*SETTINGS)
+    assert told.code == 130
+    assert "1 of 2 pictures restored" in told.out
+    assert json.loads((runs(tmp_path)["b.jpg"] / "summary.json").read_text())["signal"] == signal.SIGINT
+    told = dip(*SETTINGS)
+    assert told.code == 0
+    assert "2 of 2 pictures restored, 1 of them before." in told.out
+    assert json.loads((runs(tmp_path)["b.jpg"] / "summary.json").read_text())["signal"] is None
+
+
+def test_clean_pictures_of_the_same_names_are_measured_against(dip: Dip, photos: Path, tmp_path: Path) -> None:
+    (photos / "c.png").unlink()
+    clean = tmp_path / "clean"
+    clean.mkdir()
+    for name, size in (("a one.PNG", (32, 33)), ("b.jpg", (40, 32))):
+        Image.new("L" if "one" in name else "RGB", size).save(clean / name)
+    assert dip(*SETTINGS, "image.clean=clean").code == 0
+    assert all(json.loads((run / "summary.json").read_text())["psnr_observation"] for run in runs(tmp_path).values())
+    assert "a folder too" in dip(*SETTINGS, "image.clean=skimage:camera").err
+
+
+def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no picture in"):
+        find_pictures(tmp_path)
