@@ -41,7 +41,7 @@ def time_bare(parts: Parts, iterations: int) -> float:
     for _ in range(iterations):
         optimizer.zero_grad()
         with trainer.precision_plugin.forward_context():
-            loss = module.objective(module(module.perturbed_input()), module.observation)
+            loss = module.objective(module(module.perturbed_input()), module.observation).mean()
         loss.backward()
         optimizer.step()
     synchronise(device)

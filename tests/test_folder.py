@@ -22,11 +22,11 @@ SETTINGS = [*(o for o in TINY_UNET if "crop" not in o), "image.path=photos"]
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Two pictures, a text that says it is one, and what is none."""
+    """Two pictures (one of a name that a console might turn into a smiley), a text that says it is one, and what is none."""
     folder = tmp_path / "photos"
     folder.mkdir()
     rng = np.random.default_rng(0)
-    for name, shape in (("b.jpg", (32, 40, 3)), ("a one.PNG", (33, 32))):
+    for name, shape in (("b.jpg", (32, 40, 3)), ("a :cat:.PNG", (33, 32))):
         Image.fromarray(rng.integers(0, 255, shape, dtype=np.uint8)).save(folder / name)
     (folder / "c.png").write_text("no image")
     (folder / "notes.txt").write_text("nothing")
@@ -42,10 +42,10 @@ def runs(tmp_path: Path) -> dict[str, Path]:
 def test_every_picture_is_restored_and_a_bad_one_is_reported_at_the_end(dip: Dip, photos: Path, tmp_path: Path) -> None:
     told = dip(*SETTINGS)
     assert told.code == 2
-    assert set(runs(tmp_path)) == {"a one.PNG", "b.jpg"}
+    assert set(runs(tmp_path)) == {"a :cat:.PNG", "b.jpg"}
     assert (runs(tmp_path)["b.jpg"] / "restored.jpg").exists()
-    assert (runs(tmp_path)["a one.PNG"] / "restored.png").exists()
-    assert "1/3 a one.PNG: σ = " in told.out
+    assert (runs(tmp_path)["a :cat:.PNG"] / "restored.png").exists()
+    assert "1/3 a :cat:.PNG: σ = " in told.out
     assert "2 of 3 pictures restored." in told.out
     assert "c.png: photos/c.png is no image that can be read" in told.out
     assert "Traceback" not in told.out + told.err
@@ -93,8 +93,8 @@ def test_clean_pictures_of_the_same_names_are_measured_against(dip: Dip, photos:
     (photos / "c.png").unlink()
     clean = tmp_path / "clean"
     clean.mkdir()
-    for name, size in (("a one.PNG", (32, 33)), ("b.jpg", (40, 32))):
-        Image.new("L" if "one" in name else "RGB", size).save(clean / name)
+    for name, size in (("a :cat:.PNG", (32, 33)), ("b.jpg", (40, 32))):
+        Image.new("L" if ":cat:" in name else "RGB", size).save(clean / name)
     assert dip(*SETTINGS, "image.clean=clean").code == 0
     assert all(json.loads((run / "summary.json").read_text())["psnr_observation"] for run in runs(tmp_path).values())
     assert "a folder too" in dip(*SETTINGS, "image.clean=skimage:camera").err

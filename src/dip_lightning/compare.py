@@ -127,7 +127,7 @@ def _compare(restored: str, clean: str | None, noisy: str | None, out: Path | No
     if len(set(shapes.values())) > 1:
         told = ", ".join(f"{name} {h}x{w} with {c} channel{'s' * (c > 1)}" for name, (h, w, c) in shapes.items())
         raise UserError(f"pictures that differ ({told})", "the same size and channels", "name the pictures of one run")
-    console = Console()
+    console = Console(emoji=False)
     if clean is not None:
         console.print(_table({name: images[name] for name in ("noisy", "restored") if name in images}, images["clean"]))
     differences = {}

@@ -18,7 +18,7 @@ def print_summary(summary: dict[str, Any], run_folder: Path, console: Console | 
         run_folder: The folder of the run.
         console: Where to print; None for standard output.
     """
-    console = console or Console()
+    console = console or Console(emoji=False)
     table = Table(title=f"{summary['model']}, {summary['num_parameters']:,} parameters", title_justify="left")
     table.add_column("", no_wrap=True)
     table.add_column("PSNR (dB)", justify="right")

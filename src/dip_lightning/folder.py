@@ -77,7 +77,7 @@ def restore_folder(cfg: DictConfig, run_folder: Path, console: Console | None = 
     """
     from dip_lightning.fit import fit  # here: the command line looks for a folder before it needs torch
 
-    console = console or Console()
+    console = console or Console(emoji=False)
     pictures = find_pictures(Path(cfg.image.path))
     clean = None if cfg.image.clean is None else Path(cfg.image.clean)
     if clean is not None and not clean.is_dir():

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dip_lightning.callbacks import Detection
-from dip_lightning.callbacks.detection import Pick
+from dip_lightning.callbacks.detection import Picks
 from dip_lightning.data import GaussianNoise, ImageDataModule
 from dip_lightning.errors import UserError
 from dip_lightning.fit import FitResult
@@ -111,12 +111,12 @@ def test_a_value_that_is_no_number_is_no_minimum() -> None:
 
 def test_an_iteration_that_diverged_is_never_kept() -> None:
     like = torch.zeros(1, 1, 2, 2)
-    pick, good, bad = Pick(like), torch.tensor(False), torch.tensor(True)
-    pick.update(0, torch.tensor(5.0), like + 1, 3, good)
-    pick.update(1, torch.tensor(1.0), like + 2, 3, bad)
-    assert (int(pick.minimum), int(pick.iteration), float(pick.image.mean())) == (0, 0, 1.0)
-    pick.update(2, torch.tensor(6.0), like + 3, 3, good)
-    assert (int(pick.minimum), int(pick.iteration), float(pick.image.mean())) == (0, 2, 3.0)
+    picks, good, bad = Picks(like, [3]), torch.tensor(False), torch.tensor(True)
+    picks.update(0, torch.tensor([5.0]), like + 1, good)
+    picks.update(1, torch.tensor([1.0]), like + 2, bad)
+    assert (int(picks.minimum), int(picks.iteration), float(picks.images.mean())) == (0, 0, 1.0)
+    picks.update(2, torch.tensor([6.0]), like + 3, good)
+    assert (int(picks.minimum), int(picks.iteration), float(picks.images.mean())) == (0, 2, 3.0)
 
 
 def test_without_a_pick_nothing_is_chosen() -> None:

@@ -13,7 +13,7 @@ from dip_lightning.errors import UserError
 from dip_lightning.module import DeepImagePrior
 from dip_lightning.stopping import SHORTEST_PATIENCE, StoppingRule, lag_of
 
-__all__ = ["Detection", "Pick"]
+__all__ = ["Detection", "Picks"]
 
 log = logging.getLogger(__name__)
 
@@ -21,32 +21,45 @@ log = logging.getLogger(__name__)
 _APART = 2.0
 
 
-class Pick:
-    """What one rule would hand back so far. Everything lives on the device, so that keeping it waits for nothing.
+class Picks:
+    """What each of R rules would hand back so far. All of it lives on the device, so that keeping it waits for nothing.
 
     Attributes:
-        best: The lowest value of the statistic, of shape ().
-        minimum: The iteration of that value, of shape (); -1 before the first.
-        iteration: The iteration that ``image`` is of, of shape (); -1 before the first.
-        image: The output of that iteration, (1, C, H, W).
+        best: The lowest value of each statistic, (R,).
+        minimum: The iteration of that value, (R,); -1 before the first.
+        iteration: The iteration that the image is of, (R,); -1 before the first.
+        images: The outputs of those iterations, (R, C, H, W).
     """
 
-    def __init__(self, like: Tensor) -> None:
-        """Begin with nothing, for outputs like this one."""
-        self.best = torch.full((), torch.inf, device=like.device, dtype=like.dtype)
-        self.minimum = torch.full((), -1, device=like.device)
-        self.iteration = self.minimum.clone()
-        self.image = torch.zeros_like(like)
+    def __init__(self, like: Tensor, lags: list[int]) -> None:
+        """Begin with nothing.
 
-    def update(self, iteration: int, value: Tensor, output: Tensor, lag: int, diverged: Tensor | None) -> None:
-        """Take in an iteration; keep its output if it is the best, or no later than ``lag`` after the best."""
-        good = torch.isfinite(value) if diverged is None else torch.isfinite(value) & ~diverged
-        better = good & (value < self.best)
-        self.best = torch.where(better, value, self.best)
+        Args:
+            like: What the outputs are like, (1, C, H, W).
+            lags: How many iterations each pick trails its minimum.
+        """
+        self.best = like.new_full((len(lags),), torch.inf)
+        self.minimum = torch.full((len(lags),), -1, device=like.device)
+        self.iteration = self.minimum.clone()
+        self.images = torch.zeros_like(like).repeat(len(lags), 1, 1, 1)
+        self._lags = torch.tensor(lags, device=like.device)
+
+    def update(self, iteration: int, values: Tensor, output: Tensor, diverged: Tensor | None) -> None:
+        """Take in an iteration: keep its output where its value is the least, or no more than the lag after the least.
+
+        Args:
+            iteration: Which.
+            values: The statistics, (R,); what is not finite is no value.
+            output: What would be handed back, (1, C, H, W).
+            diverged: Whether the fit had left its course, of shape ().
+        """
+        good = torch.isfinite(values) if diverged is None else torch.isfinite(values) & ~diverged
+        better = good & (values < self.best)
+        self.best = torch.where(better, values, self.best)
         self.minimum = torch.where(better, iteration, self.minimum)
-        follows = good & (self.minimum >= 0) & (iteration - self.minimum <= lag)
+        follows = good & (self.minimum >= 0) & (iteration - self.minimum <= self._lags)
         self.iteration = torch.where(follows, iteration, self.iteration)
-        self.image = torch.where(follows, output, self.image)
+        self.images = torch.where(follows[:, None, None, None], output, self.images)
 
 
 class Detection(pl.Callback):
@@ -109,7 +122,7 @@ class Detection(pl.Callback):
         self.settled: list[str] = []
         self.ended_fit = False
         self._active: dict[str, StoppingRule] = {}
-        self._picks: dict[str, Pick] = {}
+        self._picks: Picks | None = None
 
     @property
     def name(self) -> str:
@@ -120,7 +133,8 @@ class Detection(pl.Callback):
         """Forget an earlier fit, and let the rules prepare."""
         self.settled, self.ended_fit = [], False
         self._looks_every = self.check_every or (1 if pl_module.device.type == "cpu" else 25)
-        self._active = {}
+        self._active, self._picks = {}, None
+        self._nothing = pl_module.observation.new_full((), torch.nan)
         for name, rule in self.rules.items():
             try:
                 rule.start(pl_module)
@@ -132,7 +146,8 @@ class Detection(pl.Callback):
                 self._active[name] = rule
         if not self._active:
             raise UserError("no stopping rule can judge this picture", "one that can", "try stopping=wmv")
-        self._picks = {name: Pick(pl_module.observation) for name in self._active}
+        lags = [0 if rule.follows_output else self._lag for rule in self._active.values()]
+        self._picks = Picks(pl_module.observation, lags)
 
     @torch.no_grad()
     def on_train_batch_end(  # type: ignore[override]
@@ -142,22 +157,23 @@ class Detection(pl.Callback):
         iterate = pl_module.iterate
         averaged = iterate.averaged if self.select == "averaged" else None
         output = iterate.one_pass if averaged is None else averaged
+        values = []
         for name, rule in self._active.items():
             value = rule.statistic(pl_module, output)
-            if value is None:
-                continue
-            pl_module.curves.record(f"stopping_{name}", batch_idx, value)
-            if batch_idx >= self.min_iterations:
-                lag = 0 if rule.follows_output else self._lag
-                self._picks[name].update(batch_idx, value, output, lag, iterate.diverged)
-        if batch_idx >= self.min_iterations and (batch_idx + 1) % self._looks_every == 0:
-            self._look(trainer, batch_idx)
+            if value is not None:
+                pl_module.curves.record(f"stopping_{name}", batch_idx, value)
+            values.append(self._nothing if value is None else value)
+        if batch_idx < self.min_iterations:
+            return
+        assert self._picks is not None
+        self._picks.update(batch_idx, torch.stack(values), output, iterate.diverged)
+        if (batch_idx + 1) % self._looks_every == 0:
+            self._look(trainer, self._picks, batch_idx)
 
-    def _look(self, trainer: pl.Trainer, iteration: int) -> None:
-        minima = torch.stack([pick.minimum for pick in self._picks.values()]).tolist()
+    def _look(self, trainer: pl.Trainer, picks: Picks, iteration: int) -> None:
         self.settled = [
             name
-            for name, minimum in zip(self._picks, minima, strict=True)
+            for name, minimum in zip(self._active, picks.minimum.tolist(), strict=True)
             if minimum >= 0 and iteration - minimum >= self.patience_after(minimum)
         ]
         if len(self.settled) >= min(self.agree, len(self._active)):
@@ -182,13 +198,16 @@ class Detection(pl.Callback):
 
     def picks(self) -> dict[str, int]:
         """The iteration of each rule's pick, by name; without the rules that have none. Waits for the device."""
-        iterations = {name: int(pick.iteration) for name, pick in self._picks.items()}
-        return {name: iteration for name, iteration in iterations.items() if iteration >= 0}
+        if self._picks is None:
+            return {}
+        iterations = zip(self._active, self._picks.iteration.tolist(), strict=True)
+        return {name: iteration for name, iteration in iterations if iteration >= 0}
 
     def chosen(self) -> tuple[int, Tensor] | None:
         """The iteration and the picture that are handed back; None where no rule has a pick. Waits for the device."""
         order = sorted(self.picks().items(), key=lambda item: item[1])
-        if not order:
+        if self._picks is None or not order:
             return None
         name, iteration = order[len(order) // 2]
-        return iteration, self._picks[name].image
+        index = list(self._active).index(name)
+        return iteration, self._picks.images[index : index + 1]

@@ -50,7 +50,7 @@ class FitProgress(ProgressBar):
         name = "callbacks.fit_progress.line_every"
         self.line_every = check_number(name, line_every, 0, low_open=True, example=15)
         self.title = "" if title is None else escape(str(title))
-        self._console = Console(stderr=True)
+        self._console = Console(stderr=True, emoji=False)
         self._bar: Progress | None = None
         self._task = TaskID(0)
         self._enabled = True
