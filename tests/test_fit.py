@@ -213,3 +213,19 @@ def test_the_perturbation_follows_the_noise_as_in_the_original(
 ) -> None:
     assert tiny_fit(f"degradation.sigma={sigma}").summary["input_noise_std"] == pytest.approx(expected)
     assert tiny_fit("input_noise_std=0.1").summary["input_noise_std"] == pytest.approx(0.1)
+
+
+def test_the_stopping_rules_are_in_tensorboard(tiny_fit: Callable[..., FitResult], tmp_path: Path) -> None:
+    short = ["lr=0.1", "alpha=0.8", "iterations=90", "stopping.min_iterations=10", "stopping.patience=8"]
+    result = tiny_fit("logger=tensorboard", "stopping.rules.wmv.window=5", *short, run_folder=tmp_path)
+    events = EventAccumulator(str(tmp_path), size_guidance={"scalars": 0}).Reload()
+    for rule in ("wmv", "holdout", "sure"):
+        logged = {event.step: event.value for event in events.Scalars(f"stopping/{rule}")}
+        curve = result.curves[f"stopping_{rule}"]
+        assert logged == pytest.approx({i: value for i, value in enumerate(curve) if np.isfinite(value)})
+    stopping = result.summary["stopping"]
+    (detected,) = events.Scalars("hparam/detected_iteration")
+    (gap,) = events.Scalars("hparam/detection_gap_db")
+    assert (detected.value, gap.value) == pytest.approx((stopping["iteration"], stopping["gap_db"]))
+    assert stopping["iteration"] < result.summary["iterations"] < 90
+    assert "stopped by itself" in stopping["reason"]

@@ -22,7 +22,7 @@ SETTINGS = [*(o for o in TINY_UNET if "crop" not in o), "image.path=photos"]
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Two pictures (one of a name that a console might turn into a smiley), a text that says it is one, and what is none."""
+    """Two pictures (one with a name that a console might turn into a smiley), a text named like one, and no picture."""
     folder = tmp_path / "photos"
     folder.mkdir()
     rng = np.random.default_rng(0)

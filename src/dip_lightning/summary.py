@@ -53,6 +53,7 @@ def summarise(parts: Parts, selected: Tensor, iteration: int, seconds: float) ->
         "sigma": observation.sigma,
         "sigma_source": observation.sigma_source,
         "sigma_estimated": observation.sigma_estimated,
+        "sigma_in_force": observation.sigma_in_force,
         "objective": cfg.objective or observation.objective,
         "input_noise_std": module.input_noise_std,
         "iterations": iterations,
@@ -123,8 +124,9 @@ def hyperparameters(parts: Parts, summary: dict[str, Any]) -> dict[str, Any]:
         summary: The content of ``summary.json``.
     """
     cfg = parts.cfg
-    names = ("model", "residual", "dropout", "precision", "seed", "image", "sigma", "iterations", "num_parameters")
-    chosen = {name: summary[name] for name in names}
+    names = ("model", "residual", "dropout", "precision", "seed", "image", "sigma", "objective", "num_parameters")
+    chosen = {name: summary[name] for name in names} | {"stopping": summary["stopping"]["rule"]}
+    chosen["iterations"] = summary["stopping"]["cap"]
     structure = {f"model.{key}": value for key, value in cfg.model.items() if key not in ("_target_", *names)}
     values = chosen | structure | {"lr": cfg.lr, "alpha": cfg.alpha, "input_noise_std": summary["input_noise_std"]}
     return {name: "none" if value is None else value for name, value in values.items()}
@@ -140,6 +142,12 @@ def final_figures(summary: dict[str, Any]) -> dict[str, float]:
     for curve in ("one_pass", "averaged"):
         if summary[curve] is not None:
             figures |= {f"hparam/{curve}/{name}": float(value) for name, value in summary[curve].items()}
+    stopping = summary["stopping"]
+    if stopping["rule"] != "none":
+        figures["hparam/detected_iteration"] = float(stopping["iteration"])
+        figures["hparam/iterations_done"] = float(summary["iterations"])
+        if stopping["gap_db"] is not None:
+            figures["hparam/detection_gap_db"] = stopping["gap_db"]
     if summary["selected"]["psnr"] is not None:
         figures["hparam/selected_psnr"] = summary["selected"]["psnr"]
     return figures

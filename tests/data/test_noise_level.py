@@ -6,7 +6,7 @@ import skimage.data
 
 from dip_lightning.data import GaussianNoise, ImageDataModule, NoDegradation, ShotNoise, load_observation
 from dip_lightning.data.datamodule import iterations_for
-from dip_lightning.data.noise_level import estimate_noise
+from dip_lightning.data.noise_level import clipped_noise, estimate_noise
 from dip_lightning.errors import UserError
 
 
@@ -22,6 +22,20 @@ def test_one_odd_channel_does_not_move_the_estimate() -> None:
     odd = noisy.copy()
     odd[..., 2] = np.random.default_rng(0).random(odd.shape[:2])
     assert estimate_noise(odd) == pytest.approx(estimate_noise(noisy), rel=0.05)
+
+
+@pytest.mark.parametrize("sigma", [15, 50])
+@pytest.mark.parametrize("sample", ["coffee", "camera", "chelsea"])
+def test_what_clipping_leaves_of_the_noise_is_told_from_the_noisy_picture(sample: str, sigma: float) -> None:
+    clean = np.atleast_3d(getattr(skimage.data, sample)())[120:216, 250:346] / 255
+    noisy = GaussianNoise(sigma)(clean)
+    left = 255 * np.sqrt(np.square(noisy - clean).mean())
+    assert clipped_noise(noisy, sigma) == pytest.approx(left, rel=0.05)
+    observation = load_observation((clean * 255).astype(np.uint8), GaussianNoise(sigma))
+    assert observation.sigma_in_force == pytest.approx(left, rel=0.05)
+    assert observation.sigma == sigma
+    unclipped = load_observation((clean * 255).astype(np.uint8), GaussianNoise(sigma, clip=False))
+    assert unclipped.sigma_in_force == sigma
 
 
 def test_without_noise_there_is_next_to_none() -> None:

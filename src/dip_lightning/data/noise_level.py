@@ -4,12 +4,16 @@ import warnings
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 from skimage.restoration import estimate_sigma
 
-__all__ = ["estimate_noise"]
+__all__ = ["clipped_noise", "estimate_noise"]
 
 # What the wavelet behind the estimate needs on each side to have coefficients away from the border.
 _SMALLEST_SIDE = 8
+
+# Standard deviation, in pixels, of the blur that takes most of the noise away and leaves what is dark dark.
+_SMOOTHING = 1.5
 
 
 def estimate_noise(image: NDArray[np.floating]) -> float:
@@ -31,3 +35,20 @@ def estimate_noise(image: NDArray[np.floating]) -> float:
         warnings.simplefilter("ignore", RuntimeWarning)
         per_channel = estimate_sigma(image, channel_axis=-1)  # type: ignore[no-untyped-call]
     return float(np.median(np.nan_to_num(per_channel))) * 255
+
+
+def clipped_noise(noisy: NDArray[np.floating], sigma: float) -> float:
+    """Compute what is left of Gaussian noise after clipping to [0, 1]: less where the picture is dark or bright.
+
+    Fresh noise is added to a smoothed version of the picture, which stands for the clean one.
+
+    Args:
+        noisy: (H, W, C) in [0, 1].
+        sigma: Standard deviation before clipping, on the scale 0 to 255.
+
+    Returns:
+        The root mean square of the noise after clipping, on the scale 0 to 255.
+    """
+    smooth = np.clip(gaussian_filter(noisy, (_SMOOTHING, _SMOOTHING, 0)), 0, 1)
+    noise = np.random.default_rng(0).normal(0, sigma / 255, noisy.shape)
+    return 255 * float(np.sqrt(np.square(np.clip(smooth + noise, 0, 1) - smooth).mean()))

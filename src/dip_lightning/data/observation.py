@@ -14,7 +14,7 @@ from torch import Tensor
 from dip_lightning.checks import check_integer, check_number
 from dip_lightning.data.degradation import DefaultNoise, Degradation, NoDegradation
 from dip_lightning.data.image_io import read_image
-from dip_lightning.data.noise_level import estimate_noise
+from dip_lightning.data.noise_level import clipped_noise, estimate_noise
 from dip_lightning.data.picture import Picture, picture_from_array
 from dip_lightning.errors import UserError
 
@@ -40,6 +40,7 @@ class Observation:
         sigma: Standard deviation of the noise on the scale 0 to 255.
         sigma_source: Where σ comes from: ``"given"``, ``"added"`` (with the noise) or ``"estimated"`` from ``noisy``.
         sigma_estimated: σ as estimated from ``noisy``.
+        sigma_in_force: What the fit reckons with: σ, or what clipping to black and white left of the noise added.
         objective: The name of the objective that suits the noise.
     """
 
@@ -50,12 +51,8 @@ class Observation:
     sigma: float
     sigma_source: str
     sigma_estimated: float
+    sigma_in_force: float
     objective: str
-
-    @property
-    def sigma_in_force(self) -> float:
-        """What the fit reckons with: σ, or less where clipping to black and white took away of what was added."""
-        return min(self.sigma, self.sigma_estimated) if self.sigma_source == "added" else self.sigma
 
 
 def load_observation(
@@ -118,6 +115,8 @@ def load_observation(
         level, origin = degradation.sigma, "added"
     else:
         level, origin = estimated, "estimated"
+    # Noise that was not clipped leaves the range.
+    clipped = origin == "added" and noisy.min() >= 0 and noisy.max() <= 1
     return Observation(
         noisy=_to_tensor(noisy),
         clean=None if truth is None else _to_tensor(truth),
@@ -126,6 +125,7 @@ def load_observation(
         sigma=level,
         sigma_source=origin,
         sigma_estimated=estimated,
+        sigma_in_force=clipped_noise(noisy, level) if clipped else level,
         objective=degradation.objective,
     )
 
