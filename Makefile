@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint type format quick-test bench gpu-check clean
+.PHONY: help setup run test lint type format quick-test bench stopping-report gpu-check gpu-stopping-report clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -46,13 +46,20 @@ format: setup  ## rewrite the code in the project's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup  ## time an iteration, and what the training loop adds to it
+bench: setup  ## time an iteration, and what the training loop and the stopping rules add to it
 	$(BIN)/python benchmarks/loop.py
+	$(BIN)/python benchmarks/stopping.py
+
+stopping-report: setup  ## how well the stopping rules do, on small pictures (over an hour on 2 cores; goes on where it was)
+	$(BIN)/python benchmarks/stopping_report.py --size small
 
 gpu-check: setup  ## on a CUDA GPU: what the tests skip elsewhere, every precision, the sample at 512x512
 	$(BIN)/python -m pytest tests/test_gpu.py
 	$(BIN)/dip -m experiment=quickstart trainer=gpu precision=fp32,tf32,bf16,fp16,fp64 iterations=300 hydra.sweep.dir=outputs/gpu-check/precisions
 	$(BIN)/dip experiment=quickstart trainer=gpu hydra.run.dir=outputs/gpu-check/quickstart
+
+gpu-stopping-report: setup  ## the same on whole pictures, on a CUDA GPU (8 minutes at a time; goes on where it was)
+	$(BIN)/python benchmarks/stopping_report.py --size full --minutes 7
 
 clean:  ## remove the environment and caches; runs in outputs/ stay
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache

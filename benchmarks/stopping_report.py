@@ -16,6 +16,7 @@ import argparse
 import csv
 import json
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -90,7 +91,7 @@ def cases_of(size: str) -> Iterator[Case]:
     extra = {
         "full": ("precision=bf16", "iterations=10000"),
         "small": ("precision=bf16", "iterations=4000", "trainer=cpu"),
-        "tiny": ("trainer=cpu", "iterations=260", "model.channels=8", "model.input_channels=4", "stopping.patience=60"),
+        "tiny": ("trainer=cpu", "iterations=170", "model.channels=8", "model.input_channels=4", "stopping.patience=40"),
     }[size]
     if size == "tiny":
         for network, noise in (("unet", "gaussian25"), ("resunet", "impulse")):
@@ -134,7 +135,10 @@ def run(case: Case, folder: Path) -> None:
         f"callbacks.fit_progress.title={case.name}",
         "callbacks.fit_progress.line_every=60",
     ]
-    fit(compose_config([*overrides, *NETWORKS[case.network], *NOISES[case.noise], *case.extra]), folder)
+    result = fit(compose_config([*overrides, *NETWORKS[case.network], *NOISES[case.noise], *case.extra]), folder)
+    if result.signal is not None:
+        (folder / "summary.json").unlink()  # not finished: the next start makes it anew
+        sys.exit(128 + result.signal)
 
 
 def read_curves(path: Path) -> dict[str, NDArray[np.float64]]:
@@ -323,7 +327,7 @@ def main() -> None:
                     shutil.rmtree(file) if file.is_dir() else file.unlink()
         if (folder / "summary.json").exists():
             done[case.name] = folder
-    patience = 60 if options.size == "tiny" else PATIENCE
+    patience = 40 if options.size == "tiny" else PATIENCE
     watched = [case for case in cases if case.stopping == "all" and case.name in done]
     rows = [row for case in watched for row in judge(case, done[case.name], patience)]
     if not rows:
