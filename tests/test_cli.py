@@ -9,8 +9,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from omegaconf import DictConfig
+from PIL import Image
 
 from dip_lightning.config import config_folder
 from tests.conftest import TINY_UNET, Outcome
@@ -211,3 +213,34 @@ def test_an_unexpected_error_in_a_job_is_told_from_a_mistake(
 
 def test_conf_of_the_checkout_is_found_from_any_folder() -> None:
     assert config_folder() == ROOT / "conf"
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "size"),
+    [("grey.png", "L", (37, 29)), ("deep.png", "I;16", (33, 45)), ("clear.png", "RGBA", (41, 35))],
+)
+def test_a_picture_of_ones_own_ends_by_itself_and_comes_back_as_it_was(
+    dip: Dip, tmp_path: Path, name: str, mode: str, size: tuple[int, int]
+) -> None:
+    rng = np.random.default_rng(0)
+    width, height = size
+    smooth = np.linspace(60, 200, height * width).reshape(height, width) + rng.normal(0, 25, (height, width))
+    grey = Image.fromarray(np.clip(smooth, 0, 255).astype(np.uint8))
+    picture = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257) if mode == "I;16" else grey.convert(mode)
+    if mode == "RGBA":
+        picture.putalpha(Image.fromarray(rng.integers(0, 255, (height, width), dtype=np.uint8)))
+    picture.save(tmp_path / name)
+    tiny = [o for o in TINY_UNET if not o.startswith(("image.crop", "iterations"))]
+    # A large step, so that a network of this size is past its best soon.
+    told = dip(*tiny, "lr=0.1", "alpha=0.8", f"image.path={name}", "stopping.patience=20", "iterations=600")
+    assert told.code == 0
+    (run,) = run_folders(tmp_path)
+    (summary,) = summaries(tmp_path)
+    assert summary["iterations"] < 600  # type: ignore[operator]
+    assert "It stopped by itself" in told.out.replace("\n", " ")
+    assert summary["sigma_source"] == "estimated"
+    assert summary["sigma"] == pytest.approx(25, rel=0.4)
+    with Image.open(run / "restored.png") as restored:
+        assert (restored.size, restored.mode) == (size, mode)
+        if mode == "RGBA":
+            assert np.array_equal(np.asarray(restored)[:, :, 3], np.asarray(picture)[:, :, 3])

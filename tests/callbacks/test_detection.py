@@ -146,6 +146,27 @@ def test_of_three_rules_the_middle_pick_is_handed_back_once_two_have_settled() -
     assert (detection.chosen() or [0])[0] == 4
 
 
+@pytest.mark.parametrize(
+    ("minima", "doubtful"), [((4, 5, 20), False), ((4, 18, 20), False), ((4, 10, 25), True), ((4, 4, 4), False)]
+)
+def test_a_middle_pick_that_no_other_rule_supports_is_doubtful(minima: tuple[int, ...], doubtful: bool) -> None:
+    rules = {str(i): Scripted([0.0 if k == m else 1 for k in range(60)]) for i, m in enumerate(minima)}
+    detection = Detection(rules, agree=3, min_iterations=0, patience=30)
+    run(detection, 80)
+    assert (detection.doubt() is not None) == doubtful
+    if doubtful:
+        assert "disagree (0 4, 1 10, 2 25)" in str(detection.doubt())
+
+
+def test_a_fit_that_its_cap_ended_is_doubtful() -> None:
+    detection = Detection({"rule": Scripted(V)}, min_iterations=0, patience=100)
+    run(detection, 20)
+    assert "allow more iterations" in str(detection.doubt())
+    detection = Detection({"rule": Scripted(V)}, min_iterations=30, patience=100)
+    run(detection, 20)
+    assert "too short" in str(detection.doubt())
+
+
 def test_of_two_rules_the_later_pick_is_handed_back() -> None:
     rules = {"late": Scripted([9.0, 8, 7, 6, 5, 4, 3, 9]), "early": Scripted(V)}
     detection = Detection(rules, agree=2, min_iterations=0, patience=5)

@@ -17,8 +17,8 @@ __all__ = ["Detection", "Picks"]
 
 log = logging.getLogger(__name__)
 
-# Picks that lie further apart than this factor are no agreement.
-_APART = 2.0
+# Picks that lie further apart than this factor do not support each other.
+_APART = 1.5
 
 
 class Picks:
@@ -134,6 +134,7 @@ class Detection(pl.Callback):
         self.settled, self.ended_fit = [], False
         self._looks_every = self.check_every or (1 if pl_module.device.type == "cpu" else 25)
         self._active, self._picks = {}, None
+        pl_module.target = pl_module.weight = None
         self._nothing = pl_module.observation.new_full((), torch.nan)
         for name, rule in self.rules.items():
             try:
@@ -192,7 +193,10 @@ class Detection(pl.Callback):
             return "The fit was too short for a stopping rule; the last output is handed back."
         if not self.ended_fit:
             return f"The fit ended before the stopping rule was sure (best so far: {told}); allow more iterations."
-        if max(picks.values()) > _APART * min(picks.values()):
+        order = sorted(picks.values())
+        middle = order[len(order) // 2]
+        others = [*order[: len(order) // 2], *order[len(order) // 2 + 1 :]]
+        if others and not any(middle <= _APART * other and other <= _APART * middle for other in others):
             return f"The stopping rules disagree ({told}); look at the picture."
         return None
 
