@@ -1,5 +1,6 @@
 """`dip-compare`: its figures against their definitions, its verdict on noise and on picture, its mistakes."""
 
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -108,3 +109,8 @@ def test_a_mistake_costs_one_line(dip_compare: Callable[..., Outcome], arguments
     assert told.code == 2
     assert said in told.err
     assert told.err.count("\n") == 1
+
+
+def test_comparing_does_not_load_torch() -> None:
+    code = "import sys, dip_lightning.compare; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,6 +1,8 @@
 """Images in and out, the noise that is added to them, and the data module that hands them to Lightning."""
 
-from dip_lightning.data.datamodule import ImageDataModule
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from dip_lightning.data.degradation import (
     DefaultNoise,
     Degradation,
@@ -12,8 +14,11 @@ from dip_lightning.data.degradation import (
     SpeckleNoise,
 )
 from dip_lightning.data.image_io import SUFFIXES, read_image, write_image
-from dip_lightning.data.observation import SAMPLE_PREFIX, SAMPLES, Observation, load_observation
 from dip_lightning.data.picture import Picture, picture_from_array
+
+if TYPE_CHECKING:
+    from dip_lightning.data.datamodule import ImageDataModule
+    from dip_lightning.data.observation import SAMPLE_PREFIX, SAMPLES, Observation, load_observation
 
 __all__ = [
     "SAMPLES",
@@ -35,3 +40,18 @@ __all__ = [
     "read_image",
     "write_image",
 ]
+
+# What needs torch is loaded when it is asked for: comparing pictures does not.
+_WITH_TORCH = {
+    "ImageDataModule": "datamodule",
+    "Observation": "observation",
+    "SAMPLES": "observation",
+    "SAMPLE_PREFIX": "observation",
+    "load_observation": "observation",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WITH_TORCH:
+        return getattr(import_module(f"dip_lightning.data.{_WITH_TORCH[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
