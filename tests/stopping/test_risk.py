@@ -108,7 +108,12 @@ def test_sure_perturbs_what_is_fitted_in_proportion_to_the_noise() -> None:
     assert float((fit.target - fit.observation).std()) == pytest.approx(0.5 * SIGMA / 255, rel=0.02)
 
 
-@pytest.mark.parametrize("sigma", [None, 0.0])
-def test_sure_without_noise_is_refused(sigma: float | None) -> None:
+@pytest.mark.parametrize("rule", [HeldOut(), Sure()])
+def test_a_picture_without_noise_from_pixel_to_pixel_cannot_be_judged_by_it(rule: HeldOut | Sure) -> None:
+    with pytest.raises(UserError, match=r"σ = 0\.3.*stopping=wmv"):
+        rule.start(FakeFit(np.zeros((1, 1, 16, 16)), 0.3))  # type: ignore[arg-type]
+
+
+def test_sure_needs_the_strength_of_the_noise() -> None:
     with pytest.raises(UserError, match=r"image\.sigma"):
-        Sure().start(FakeFit(np.zeros((1, 1, 8, 8)), sigma))  # type: ignore[arg-type]
+        Sure().start(FakeFit(np.zeros((1, 1, 8, 8))))  # type: ignore[arg-type]

@@ -71,7 +71,7 @@ class Detection(pl.Callback):
     abstains where there are others.
 
     A rule that judges one-pass outputs finds their best iteration; the averaged output trails by its memory, and of it
-    the picture 1.5/(1 − α) iterations later is taken.
+    the picture 2/(1 − α) iterations later is taken.
 
     Attributes:
         settled: The rules that had settled when the fit ended, by name.

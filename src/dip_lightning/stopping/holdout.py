@@ -7,6 +7,7 @@ from torch import Tensor
 
 from dip_lightning.checks import check_integer, check_number
 from dip_lightning.errors import UserError
+from dip_lightning.stopping.rule import check_noise
 
 if TYPE_CHECKING:
     from dip_lightning.module import DeepImagePrior
@@ -48,8 +49,9 @@ class HeldOut:
         """Choose the pixels and take them out of the objective: at least 16, but no more than half.
 
         Raises:
-            UserError: The image has fewer than 32 pixels.
+            UserError: The image has fewer than 32 pixels, or next to no noise.
         """
+        check_noise("holdout", module.sigma)
         observation = module.observation
         height, width = observation.shape[-2:]
         share = min(_ENOUGH / (height * width), _LARGEST_SHARE) if self.fraction is None else self.fraction

@@ -2,12 +2,17 @@
 
 from typing import TYPE_CHECKING, Protocol
 
-from torch import Tensor
+from dip_lightning.errors import UserError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from dip_lightning.module import DeepImagePrior
 
-__all__ = ["SHORTEST_PATIENCE", "StoppingRule", "lag_of"]
+__all__ = ["SHORTEST_PATIENCE", "StoppingRule", "check_noise", "lag_of"]
+
+# Less noise than this, on the scale 0 to 255, is none: rounding to 8 bits alone gives 0.3.
+_LEAST_SIGMA = 1.0
 
 # A minimum is believed when it has stood for half as long as it took to reach it, and for at least so many iterations.
 SHORTEST_PATIENCE = 400
@@ -16,12 +21,12 @@ SHORTEST_PATIENCE = 400
 def lag_of(alpha: float) -> int:
     """How many iterations the best averaged output trails the least variance of the one-pass outputs.
 
-    Somewhat more than the memory of the average, 1/(1 − α): measured, see ``docs/results/stopping.md``.
+    About twice the memory of the average, 1/(1 − α): measured, see ``docs/results/stopping.md``.
 
     Args:
         alpha: α of the averaged output, in [0, 1).
     """
-    return round(1.5 / (1 - alpha))
+    return round(2 / (1 - alpha))
 
 
 class StoppingRule(Protocol):
@@ -42,7 +47,7 @@ class StoppingRule(Protocol):
         """
         ...
 
-    def statistic(self, module: "DeepImagePrior", output: Tensor) -> Tensor | None:
+    def statistic(self, module: "DeepImagePrior", output: "Tensor") -> "Tensor | None":
         """Judge the iteration just done. Nothing here may wait for the device.
 
         Args:
@@ -53,3 +58,21 @@ class StoppingRule(Protocol):
             A tensor of shape () on the device, the lower the better; None as long as nothing can be said.
         """
         ...
+
+
+def check_noise(rule: str, sigma: float | None) -> None:
+    """Check that there is noise which differs from pixel to pixel; compression, for one, leaves none.
+
+    Args:
+        rule: The name of the rule, for the message.
+        sigma: Standard deviation on the scale 0 to 255, None where it is not known.
+
+    Raises:
+        UserError: There is none.
+    """
+    if sigma is not None and sigma < _LEAST_SIGMA:
+        raise UserError(
+            f"stopping={rule} on a picture where hardly any noise from pixel to pixel was found (σ = {sigma:.2g})",
+            f"σ of at least {_LEAST_SIGMA:g} of 255",
+            "try stopping=wmv, or image.sigma=5 if you know better",
+        )

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from dip_lightning.checks import check_integer, check_number
 from dip_lightning.errors import UserError
+from dip_lightning.stopping.rule import check_noise
 
 if TYPE_CHECKING:
     from dip_lightning.module import DeepImagePrior
@@ -51,12 +52,11 @@ class Sure:
         """Perturb what the fit sees.
 
         Raises:
-            UserError: The strength of the noise is neither known nor estimated as more than nothing.
+            UserError: There is next to no noise, or its strength is not known.
         """
-        if not module.sigma:
-            raise UserError(
-                "stopping=sure on a picture without noise that could be found", "its σ", "try image.sigma=10"
-            )
+        check_noise("sure", module.sigma)
+        if module.sigma is None:
+            raise UserError("stopping=sure without sigma", "the strength of the noise", "try image.sigma=10")
         sigma = module.sigma / 255
         observation = module.observation
         adapted = _STRONGEST * min(1.0, (_SAMPLES / observation.numel()) ** 0.5)
