@@ -18,7 +18,6 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,8 +65,8 @@ class Case:
     noise: str
     image: str
     crop: str
-    extra: tuple[str, ...] = ()
-    stopping: str = "all"
+    settings: tuple[str, ...]
+    stopping: str
 
     @property
     def name(self) -> str:
@@ -75,47 +74,64 @@ class Case:
         return f"{self.network}-{self.noise}-{self.image}" + ("" if self.stopping == "all" else f"-{self.stopping}")
 
 
-def cases_of(size: str) -> Iterator[Case]:
+# Which part of which picture, by size.
+CROPS = {
+    "full": dict.fromkeys(("astronaut", "chelsea", "coffee", "camera", "rocket"), "null"),
+    "small": {
+        "astronaut": "[0,150,96,96]",
+        "coffee": "[120,250,96,96]",
+        "camera": "[50,180,96,96]",
+        "chelsea": "[60,120,96,96]",
+    },
+    "tiny": {"astronaut": "[40,190,32,32]"},
+}
+# What all fits of a size have in common.
+SETTINGS = {
+    "full": ("precision=bf16", "iterations=10000"),
+    "small": ("precision=bf16", "iterations=4000", "trainer=cpu"),
+    "tiny": (
+        "trainer=cpu",
+        "iterations=170",
+        "model.channels=8",
+        "model.input_channels=4",
+        "model.levels=2",
+        "stopping.patience=40",
+    ),
+}
+
+
+def cases_of(size: str) -> list[Case]:
     """List the fits of a size, the most telling first."""
-    crops = {
-        "full": {"astronaut": "null", "chelsea": "null", "coffee": "null", "camera": "null", "rocket": "null"},
-        "small": {
-            "astronaut": "[0,150,96,96]",
-            "coffee": "[120,250,96,96]",
-            "camera": "[50,180,96,96]",
-            "chelsea": "[60,120,96,96]",
-        },
-        "tiny": {"astronaut": "[40,190,32,32]"},
-    }[size]
+    crops, settings = CROPS[size], SETTINGS[size]
+
+    def case(network: str, noise: str, image: str, stopping: str = "all") -> Case:
+        # Without an hourglass a fit takes several times as long: on the CPU it gets a smaller picture.
+        crop = crops[image].replace("96,96]", "64,64]") if network == "resnet" else crops[image]
+        return Case(network, noise, image, crop, settings, stopping)
+
     images = list(crops)
-    extra = {
-        "full": ("precision=bf16", "iterations=10000"),
-        "small": ("precision=bf16", "iterations=4000", "trainer=cpu"),
-        "tiny": ("trainer=cpu", "iterations=170", "model.channels=8", "model.input_channels=4", "stopping.patience=40"),
-    }[size]
     if size == "tiny":
-        for network, noise in (("unet", "gaussian25"), ("resunet", "impulse")):
-            yield Case(network, noise, images[0], crops[images[0]], (*extra, "model.levels=2"))
-        yield Case("unet", "gaussian25", images[0], crops[images[0]], (*extra, "model.levels=2"), "wmv")
-        return
-    for network in ("unet", "resunet"):
-        for image in images:
-            yield Case(network, "gaussian25", image, crops[image], extra)
+        (image,) = images
+        return [
+            case("unet", "gaussian25", image),
+            case("resunet", "impulse", image),
+            case("unet", "gaussian25", image, "wmv"),
+        ]
+    found = [case(network, "gaussian25", image) for network in ("unet", "resunet") for image in images]
     others = [noise for noise in NOISES if noise != "gaussian25"]
-    for position, noise in enumerate(others):
-        for network in ("unet", "resunet"):
-            # On the CPU each noise has two images, another pair for each; on a GPU all.
-            chosen = (
-                images if size == "full" else [images[position % len(images)], images[(position + 1) % len(images)]]
-            )
-            for image in chosen if network == "unet" or size == "full" else chosen[:1]:
-                yield Case(network, noise, image, crops[image], extra)
-    small_crop = {image: crop.replace("96,96]", "64,64]") for image, crop in crops.items()}
-    for noise in ("gaussian25", "impulse", "gaussian50"):
-        yield Case("resnet", noise, images[0], small_crop[images[0]], extra)
-    yield Case("resunet-p0", "gaussian25", images[0], crops[images[0]], extra)
-    for image in images[:3]:
-        yield Case("unet", "gaussian25", image, crops[image], extra, "wmv")
+    if size == "full":
+        found += [
+            case(network, noise, image) for noise in others for image in images for network in ("unet", "resunet")
+        ]
+    else:  # two images for each noise and the U-net, another pair for each noise; one for resunet
+        first = {noise: images[place % len(images)] for place, noise in enumerate(others)}
+        found += [case(network, noise, image) for noise, image in first.items() for network in ("unet", "resunet")]
+    found += [case("unet", "gaussian25", image, "wmv") for image in images[:3]]
+    found += [case("resnet", noise, images[0]) for noise in ("gaussian25", "impulse", "gaussian50")]
+    found.append(case("resunet-p0", "gaussian25", images[0]))
+    if size == "small":
+        found += [case("unet", noise, images[(place + 1) % len(images)]) for place, noise in enumerate(others)]
+    return found
 
 
 def run(case: Case, folder: Path) -> None:
@@ -135,7 +151,7 @@ def run(case: Case, folder: Path) -> None:
         f"callbacks.fit_progress.title={case.name}",
         "callbacks.fit_progress.line_every=60",
     ]
-    result = fit(compose_config([*overrides, *NETWORKS[case.network], *NOISES[case.noise], *case.extra]), folder)
+    result = fit(compose_config([*overrides, *NETWORKS[case.network], *NOISES[case.noise], *case.settings]), folder)
     if result.signal is not None:
         (folder / "summary.json").unlink()  # not finished: the next start makes it anew
         sys.exit(128 + result.signal)
@@ -317,7 +333,7 @@ def main() -> None:
     parser.add_argument("--table-only", action="store_true", help="fit nothing")
     options = parser.parse_args()
     began = time.monotonic()
-    cases, done = list(cases_of(options.size)), {}
+    cases, done = cases_of(options.size), {}
     for number, case in enumerate(cases, 1):
         folder = options.out / options.size / case.name
         late = options.minutes is not None and time.monotonic() - began > 60 * options.minutes
