@@ -44,7 +44,7 @@ def restore(
 
     Example:
         >>> from dip_lightning import restore
-        >>> result = restore("photo.png", model="resunet", dropout=0.1, iterations=2000)  # doctest: +SKIP
+        >>> result = restore("photo.png", model="resunet", dropout=0.1)  # doctest: +SKIP
         >>> result.image.shape  # doctest: +SKIP
         (512, 512, 3)
     """
