@@ -13,6 +13,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from dip_lightning.errors import UserError
+from dip_lightning.targets import check_targets
 
 __all__ = ["build", "compose_config", "config_folder", "register_resolvers"]
 
@@ -82,8 +83,9 @@ def build(node: DictConfig, **arguments: Any) -> Any:
         The object.
 
     Raises:
-        UserError: The object refused a value, or does not know one.
+        UserError: The object refused a value, or does not know one; or the node would build what it must not.
     """
+    check_targets(node)
     try:
         return instantiate(node, **arguments)
     except InstantiationException as error:

@@ -1,0 +1,75 @@
+"""A configuration from someone else runs no code: only known classes are built from it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from dip_lightning.config import build
+from dip_lightning.errors import UserError
+from tests.conftest import TINY_UNET, Outcome
+
+HOSTILE = [
+    "os.system",
+    "builtins.eval",
+    "builtins.exec",
+    "subprocess.run",
+    "subprocess.Popen",
+    "pathlib.Path.unlink",
+    "torch.load",
+    "pickle.loads",
+    "hydra.utils.call",
+    "functools.partial",
+    "dip_lightning.cli.os.system",  # what our modules import lies in our package only by name
+    "dip_lightning.config.instantiate",
+    "dip_lightning.fit.fit",
+    "pytorch_lightning.Trainer.fit",
+]
+
+
+@pytest.mark.parametrize("target", HOSTILE)
+@pytest.mark.parametrize("partial", [False, True])
+def test_a_hostile_target_is_refused_before_it_is_called(target: str, partial: bool, tmp_path: Path) -> None:
+    witness = tmp_path / "witness"
+    node = OmegaConf.create({"_target_": target, "_args_": [f"touch {witness}"], "_partial_": partial})
+    with pytest.raises(UserError, match="a class of dip_lightning"):
+        build(node)
+    assert not witness.exists()
+
+
+def test_a_hostile_target_is_found_at_any_depth_and_through_interpolation() -> None:
+    cfg = OmegaConf.create(
+        {
+            "evil": "os.system",
+            "parts": [{"_target_": "dip_lightning.data.NoDegradation", "deep": [{"_target_": "${evil}"}]}],
+        }
+    )
+    with pytest.raises(UserError, match=r"os\.system"):
+        build(cfg.parts)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["degradation._target_=os.system"],
+        ["+callbacks.evil._target_=builtins.eval", "+callbacks.evil._args_=[1]"],
+        ["+evil=subprocess.run", "model._target_=${evil}"],
+        ["precision._target_=os.getcwd"],
+        ["stopping.rules.wmv._target_=os.abort"],
+        ["logger.tensorboard._target_=os.abort", "+logger.tensorboard._partial_=true"],
+        ["logger=tensorboard", "+logger.tensorboard.evil._target_=os.abort"],
+    ],
+)
+def test_on_the_command_line_it_costs_one_line(dip: Callable[..., Outcome], overrides: list[str]) -> None:
+    told = dip(*TINY_UNET, *overrides)
+    assert told.code == 2
+    (line,) = told.err.strip().splitlines()
+    assert "a class of dip_lightning" in line
+    assert "Traceback" not in told.out
+
+
+def test_what_the_configuration_needs_is_allowed() -> None:
+    for target in ("pytorch_lightning.loggers.CSVLogger", "dip_lightning.data.NoDegradation"):
+        options = {"save_dir": "x"} if "CSV" in target else {}
+        assert build(OmegaConf.create({"_target_": target, **options})) is not None
