@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dip_lightning.data.picture import LARGEST_AREA
 from dip_lightning.errors import UserError
 
 __all__ = ["DeepTiff", "read_png", "read_tiff", "write_png", "write_tiff"]
@@ -66,9 +67,12 @@ def read_tiff(path: Path) -> DeepTiff | None:
             page = file.pages.first
             if page.dtype != np.uint16:
                 return None
+            if page.imagewidth * page.imagelength > LARGEST_AREA:  # asked before anything is allocated
+                size = f"{page.imagelength}x{page.imagewidth} pixels"
+                raise UserError(f"{path} of {size}", "an image of less than 178 megapixels", "crop it first")
             samples = np.asarray(page.asarray())
             metadata = _metadata_of(page)
-    except tifffile.TiffFileError as error:
+    except (tifffile.TiffFileError, IndexError, KeyError, struct.error) as error:  # an index without an image, say
         raise UserError(f"{path} is damaged ({error})", "a complete TIFF image", "get a fresh copy") from None
     if page.axes == "SYX":  # one plane a channel
         samples = np.moveaxis(samples, 0, -1)

@@ -15,7 +15,7 @@ from dip_lightning.checks import check_integer, check_number
 from dip_lightning.data.degradation import DefaultNoise, Degradation, NoDegradation
 from dip_lightning.data.image_io import read_image
 from dip_lightning.data.noise_level import clipped_noise, estimate_noise
-from dip_lightning.data.picture import Picture, picture_from_array
+from dip_lightning.data.picture import LARGEST_AREA, Picture, picture_from_array
 from dip_lightning.errors import UserError
 
 __all__ = ["SAMPLES", "SAMPLE_PREFIX", "Observation", "load_observation"]
@@ -25,7 +25,6 @@ SAMPLES = ("astronaut", "camera", "chelsea", "coffee", "coins", "moon", "rocket"
 
 SAMPLE_PREFIX = "skimage:"
 _SMALLEST_SIDE = 8
-_LARGEST_AREA = 178_956_970  # pixels; where Pillow refuses a file as a decompression bomb
 
 
 @dataclass(frozen=True)
@@ -176,7 +175,7 @@ def _resize(picture: Picture, size: int | Sequence[int] | None) -> Picture:
     else:
         rows, columns = _whole_numbers("image.size", size, 2, "[height,width]")
         check_integer("image.size", min(rows, columns), 1, example=512)
-    if rows * columns > _LARGEST_AREA:
+    if rows * columns > LARGEST_AREA:
         raise UserError(f"image.size={_plain(size)}", "at most 178 megapixels", "try image.size=512")
 
     def scaled(image: NDArray[np.float64]) -> NDArray[np.float64]:

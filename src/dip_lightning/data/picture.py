@@ -8,7 +8,10 @@ from numpy.typing import NDArray
 
 from dip_lightning.errors import UserError
 
-__all__ = ["Picture", "picture_from_array"]
+__all__ = ["LARGEST_AREA", "Picture", "picture_from_array"]
+
+# In pixels; where Pillow refuses a file as a decompression bomb.
+LARGEST_AREA = 178_956_970
 
 
 @dataclass(frozen=True)
