@@ -75,8 +75,9 @@ class Wait(pl.Callback):
 
 
 def parts_of(iterations: int) -> Parts:
-    # As on a GPU: the guard looks, and the curves are copied, every hundred iterations.
+    # As on a GPU: guard and stopping rules look, and the curves are copied, every hundred iterations.
     cadence = ["callbacks.divergence_guard.check_every=100", "trainer.log_every_n_steps=100"]
+    cadence += ["stopping.check_every=100", "stopping.min_iterations=0", "stopping.rules.wmv.window=5"]
     cfg = compose_config([*TINY_UNET, f"iterations={iterations}", "callbacks.peak_psnr.eval_every=5", *cadence])
     return build_parts(cfg, None, Precision("32-true"), {})
 
