@@ -46,6 +46,7 @@ def test_tf32_changes_convolutions_and_float32_does_not() -> None:
 
 def test_the_loop_never_waits_for_the_gpu() -> None:
     overrides = [*SMALL, "iterations=20", "trainer.log_every_n_steps=1000", "callbacks.peak_psnr.eval_every=5"]
+    overrides += ["stopping.check_every=1000", "stopping.min_iterations=0", "stopping.rules.wmv.window=5"]
     cfg = compose_config([*overrides, "callbacks.divergence_guard.check_every=1000"])
     with isolated():
         parts = build_parts(cfg, None, Precision("32-true"), {})
