@@ -101,7 +101,12 @@ def fit(
             if cfg.save_checkpoint:
                 parts.trainer.save_checkpoint(run_folder / "checkpoints" / "last.ckpt")
             write_run(
-                run_folder, restored=picture, summary=summary, curves=curves, panels=_panels(parts, iteration, selected)
+                run_folder,
+                restored=picture,
+                observation=_to_image(parts.data.observation.noisy),
+                summary=summary,
+                curves=curves,
+                panels=_panels(parts, iteration, selected),
             )
     interrupt = parts.find(Interrupt)
     return FitResult(picture, curves, summary, run_folder, None if interrupt is None else interrupt.signal)

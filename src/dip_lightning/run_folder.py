@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ def write_run(
     folder: Path,
     *,
     restored: Picture,
+    observation: NDArray[np.floating],
     summary: dict[str, Any],
     curves: dict[str, NDArray[np.floating]],
     panels: Mapping[str, NDArray[np.floating]],
@@ -29,6 +31,7 @@ def write_run(
     Args:
         folder: The run folder; made where it is missing.
         restored: What the user gets.
+        observation: What was fitted, (H, W, C) in [0, 1]; it is written like the restored picture, as PNG.
         summary: The content of ``summary.json``.
         curves: One array an iteration, by name.
         panels: The images of ``comparison.png``, (H, W, C) in [0, 1], by title.
@@ -39,6 +42,7 @@ def write_run(
     folder.mkdir(parents=True, exist_ok=True)
     picture = folder / f"restored{SUFFIXES[restored.format]}"
     write_image(picture, restored)
+    write_image(folder / "observation.png", replace(restored.with_unit(observation), format="PNG", palette=False))
     write_csv(folder / "curves.csv", curves)
     figures.write_comparison(folder / "comparison.png", panels)
     figures.write_curves(folder / "curves.png", curves, summary)

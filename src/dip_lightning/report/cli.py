@@ -1,0 +1,68 @@
+"""The command ``dip-report``."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from dip_lightning.errors import UserError
+from dip_lightning.report.charts import write_curves, write_factors
+from dip_lightning.report.page import write_page
+from dip_lightning.report.runs import find_runs, group_runs
+from dip_lightning.report.table import compare_groups, make_rows, to_csv, to_latex, to_markdown
+
+__all__ = ["main", "write_report"]
+
+
+def write_report(paths: list[Path], out: Path) -> list[Path]:
+    """Write tables, figures and the page of some runs.
+
+    Args:
+        paths: Run folders, or folders that hold some.
+        out: Where to write; made where it is missing.
+
+    Returns:
+        The files.
+
+    Raises:
+        UserError: There is no finished run.
+        OSError: The folder cannot be written.
+    """
+    groups = group_runs(find_runs(paths))
+    rows, remarks = make_rows(groups), compare_groups(groups)
+    out.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, text in (("table.md", to_markdown(rows)), ("table.csv", to_csv(rows)), ("table.tex", to_latex(rows))):
+        (out / name).write_text(text, encoding="utf-8")
+        written.append(out / name)
+    written += write_curves(out, groups) + write_factors(out, groups)
+    write_page(out / "report.html", groups, rows, remarks)
+    return [*written, out / "report.html"]
+
+
+def main() -> NoReturn:
+    """Run the command line.
+
+    Raises:
+        SystemExit: 0 after a report, 2 for a mistake of the user.
+    """
+    parser = argparse.ArgumentParser(
+        prog="dip-report",
+        description="Compare finished runs: a table beside the paper's figures (Markdown, CSV, LaTeX), PSNR over "
+        "iterations, one figure for each setting that differs, and a page with the pictures. Runs that differ only in "
+        "the seed are taken together.",
+    )
+    parser.add_argument("runs", nargs="+", type=Path, help="run folders, or folders that hold some: outputs")
+    parser.add_argument("--out", type=Path, default=Path("outputs/report"), help="where to write (outputs/report)")
+    options = parser.parse_args()
+    try:
+        written = write_report(options.runs, options.out)
+    except UserError as error:
+        print(f"dip-report: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        print(f"dip-report: {error.filename or options.out} cannot be written ({error.strerror})", file=sys.stderr)
+        sys.exit(2)
+    print((options.out / "table.md").read_text(encoding="utf-8"))
+    print("\n".join(str(path) for path in written))
+    sys.exit(0)

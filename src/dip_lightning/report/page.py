@@ -1,0 +1,141 @@
+"""The page of a report: one HTML file that needs nothing else, neither network nor neighbours."""
+
+import base64
+import html
+import io
+import json
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from dip_lightning.report.charts import COLOURS
+from dip_lightning.report.runs import Group, Run
+
+__all__ = ["write_page"]
+
+_POINTS = 400  # of a curve; a screen shows no more
+_LONGEST_SIDE = 640  # of an embedded picture, in pixels
+_MOST_PICTURES = 60  # runs with pictures; beyond, the page would be too large to open
+
+
+def write_page(path: Path, groups: list[Group], rows: list[dict[str, str]], remarks: list[str]) -> None:
+    """Write the page: table, curves with values at the pointer, and for each run its pictures, settings and versions.
+
+    Everything that comes from a run (names of files, settings) is escaped.
+
+    Args:
+        path: The HTML file.
+        groups: Runs that belong together.
+        rows: The table, see :func:`dip_lightning.report.table.make_rows`.
+        remarks: Sentences that stand below the table.
+    """
+    runs = [(index, group, run) for index, group in enumerate(groups) for run in group.runs]
+    curves = [_curves(index, group, run) for index, group, run in runs]
+    cards = [_card(group, run, with_pictures=place < _MOST_PICTURES) for place, (_, group, run) in enumerate(runs)]
+    page = Template(files("dip_lightning.report").joinpath("page.html").read_text(encoding="utf-8")).substitute(
+        count=len(runs),
+        table=_table(rows),
+        remarks="".join(f"<li>{html.escape(remark)}</li>" for remark in remarks),
+        curves=_for_script([curve for curve in curves if curve["averaged"]]),
+        runs="\n".join(cards),
+    )
+    path.write_text(page, encoding="utf-8")
+
+
+def _for_script(value: Any) -> str:
+    """JSON that cannot end the script element it stands in."""
+    text = json.dumps(value, allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _table(rows: list[dict[str, str]]) -> str:
+    head = "".join(f"<th>{html.escape(title)}</th>" for title in rows[0])
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row.values()) + "</tr>" for row in rows)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _curves(index: int, group: Group, run: Run) -> dict[str, Any]:
+    """The curves of a run, thinned, for the script."""
+    length = max((len(curve) for curve in run.curves.values()), default=0)
+    step = max(1, length // _POINTS)
+    stopping = run.summary.get("stopping") or {}
+    return {
+        "label": _title(group, run),
+        "colour": COLOURS[index % len(COLOURS)],
+        "step": step,
+        "averaged": _thinned(run.curves.get("psnr_averaged"), step),
+        "onePass": _thinned(run.curves.get("psnr_one_pass"), step),
+        "detected": None if stopping.get("rule") in (None, "none") else run.figure("stopping", "iteration"),
+    }
+
+
+def _thinned(curve: NDArray[np.floating] | None, step: int) -> list[float | None]:
+    if curve is None or not np.isfinite(curve).any():
+        return []
+    return [round(float(value), 3) if np.isfinite(value) else None for value in curve[::step]]
+
+
+def _title(group: Group, run: Run) -> str:
+    seed = run.summary.get("seed")
+    return group.label if len(group.runs) == 1 else f"{group.label}, seed {seed}"
+
+
+def _card(group: Group, run: Run, *, with_pictures: bool) -> str:
+    """The pictures, settings and versions of a run."""
+    summary = run.summary
+    stopping = summary.get("stopping") or {}
+    facts = {
+        "folder": run.folder,
+        "image": summary.get("image"),
+        "network": f"{summary.get('model')}, {summary.get('num_parameters', 0):,} parameters",
+        "stopped": f"{stopping.get('reason')} Handed back: iteration {stopping.get('iteration')}",
+        "time": f"{summary.get('seconds')} s, {summary.get('iterations')} iterations on {summary.get('device')}",
+        "commit": summary.get("git_commit") or "not known",
+    }
+    listed = "".join(f"<dt>{html.escape(key)}</dt><dd>{html.escape(str(value))}</dd>" for key, value in facts.items())
+    pictures = _slider(run) if with_pictures else ""
+    return (
+        f'<section class="run"><h3>{html.escape(_title(group, run))}</h3>{pictures}<dl>{listed}</dl>'
+        f"{_details('settings', run.settings)}{_details('versions', summary.get('versions') or {})}</section>"
+    )
+
+
+def _details(title: str, values: dict[str, Any]) -> str:
+    lines = "".join(
+        f"<tr><td>{html.escape(str(key))}</td><td>{html.escape(str(value))}</td></tr>" for key, value in values.items()
+    )
+    return f"<details><summary>{title}</summary><table>{lines}</table></details>"
+
+
+def _slider(run: Run) -> str:
+    """Before and after, one above the other, with a slider between them; nothing where a picture is missing."""
+    before = _embedded(run.folder / "observation.png")
+    restored = sorted(run.folder.glob("restored.*"))
+    after = _embedded(restored[0]) if restored else None
+    if before is None or after is None:
+        return ""
+    return (
+        f'<div class="pair"><img alt="restored" src="{after}"><img class="before" alt="noisy" src="{before}">'
+        '<input type="range" min="0" max="100" value="50" aria-label="how much of the noisy picture is shown"></div>'
+    )
+
+
+def _embedded(path: Path) -> str | None:
+    """A picture as a data URI, reduced where it is large; None where it cannot be read."""
+    try:
+        with Image.open(path) as image:
+            if image.mode.startswith("I"):  # 16 bits, which browsers would have as they are and JPEG would not
+                shown = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+            else:
+                shown = image.convert("RGB")
+            shown.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
+            file = io.BytesIO()
+            shown.save(file, "JPEG", quality=92)
+    except (OSError, ValueError):
+        return None
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()

@@ -1,0 +1,205 @@
+"""Finished runs, read from their folders."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from dip_lightning.errors import UserError
+
+__all__ = ["Group", "Run", "find_runs", "group_runs", "read_curves"]
+
+# What may differ between two runs of one setting.
+_NOT_A_SETTING = (
+    "seed",
+    "callbacks.",
+    "logger.",
+    "trainer.",
+    "save_checkpoint",
+    "hydra.",
+    "_target_",
+    "stopping.check",
+)
+
+# The settings that name a run, the most telling first; others follow by name.
+_ORDER = ("model", "residual", "dropout", "model.dropout_kind", "precision", "image", "sigma")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished run.
+
+    Attributes:
+        folder: Where it is.
+        summary: The content of ``summary.json``.
+        settings: Its configuration, flat: ``{"model": "unet", "model.levels": 5, "lr": 0.01, ...}``.
+        curves: One array an iteration, by the names of ``curves.csv``; NaN where nothing was measured.
+    """
+
+    folder: Path
+    summary: dict[str, Any]
+    settings: dict[str, Any]
+    curves: dict[str, NDArray[np.floating]]
+
+    def figure(self, *keys: str) -> float | None:
+        """Return a number of the summary by its path, ``run.figure("averaged", "peak_psnr")``; None if absent."""
+        value: Any = self.summary
+        for key in keys:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+@dataclass
+class Group:
+    """Runs that differ in nothing but the seed.
+
+    Attributes:
+        label: What tells it from the other groups.
+        settings: The settings that differ between the groups, and their values here.
+        runs: Its runs, in the order of their seeds.
+    """
+
+    label: str
+    settings: dict[str, Any]
+    runs: list[Run] = field(default_factory=list)
+
+    def figures(self, *keys: str) -> list[float]:
+        """Return a number of the summary of each run that has it."""
+        found = [run.figure(*keys) for run in self.runs]
+        return [value for value in found if value is not None]
+
+
+def find_runs(paths: Iterable[Path]) -> list[Run]:
+    """Find and read every finished run in some folders and their subfolders.
+
+    Args:
+        paths: Run folders, or folders that hold some.
+
+    Returns:
+        The runs, by path; each once.
+
+    Raises:
+        UserError: There is no such folder, or no finished run in it.
+    """
+    found: dict[Path, Path] = {}
+    for path in paths:
+        if not path.is_dir():
+            raise UserError(f"{path}", "a folder with finished runs", "try dip-report outputs")
+        records = sorted(path.rglob("summary.json"))
+        if not records:
+            raise UserError(f"no finished run in {path}", "folders with a summary.json", "try dip-report outputs")
+        found |= {record.parent.resolve(): record.parent for record in records}
+    return [_read(folder) for folder in found.values()]
+
+
+def _read(folder: Path) -> Run:
+    try:
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        curves = read_curves(folder / "curves.csv")
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{folder} is no finished run ({error})", "summary.json and curves.csv", "leave it out"
+        ) from None
+    if not isinstance(summary, dict) or "model" not in summary:
+        raise UserError(f"{folder}/summary.json is no record of a run", "what dip writes", "leave it out")
+    return Run(folder, summary, _settings(folder, summary), curves)
+
+
+def read_curves(path: Path) -> dict[str, NDArray[np.floating]]:
+    """Read a ``curves.csv``.
+
+    Args:
+        path: The file.
+
+    Returns:
+        One array an iteration, by name, without the column of iterations; NaN where a cell is empty.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is no such table.
+    """
+    head, _, body = path.read_text(encoding="utf-8").partition("\n")
+    names = head.split(",")
+    # All cells at once: a hundred runs of thousands of iterations are to be read in a second or two.
+    cells = body.strip("\n").replace("\n", ",").split(",") if body.strip() else []
+    values = np.array([cell or "nan" for cell in cells], dtype=np.float64)
+    if names[0] != "iteration" or values.size % len(names):
+        raise ValueError(f"{path.name} is damaged")
+    table = values.reshape(-1, len(names))
+    return {name: table[:, column] for column, name in enumerate(names) if column > 0}
+
+
+def _settings(folder: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration that Hydra has written, flat; of a run from Python, what the summary tells."""
+    names = ("residual", "dropout", "precision", "seed", "sigma", "objective")
+    settings = {"model": summary["model"], "image": _short(summary.get("image"))}
+    settings |= {name: summary.get(name) for name in names}
+    settings["size"] = f"{summary.get('height')}x{summary.get('width')}"
+    file = folder / ".hydra" / "config.yaml"
+    if file.is_file():
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        try:
+            configuration = yaml.load(file.read_text(encoding="utf-8"), loader)
+        except yaml.YAMLError:
+            configuration = None
+        flat = _flatten(configuration, "") if isinstance(configuration, dict) else {}
+        settings = {key: value for key, value in flat.items() if "${" not in str(value)} | settings
+    return settings
+
+
+def _flatten(node: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _short(source: Any) -> str:
+    return str(source).rsplit("/", 1)[-1]
+
+
+def group_runs(runs: list[Run]) -> list[Group]:
+    """Put runs together that differ in nothing but the seed, and name each group by what tells it from the others.
+
+    Args:
+        runs: Finished runs.
+
+    Returns:
+        The groups, in the order in which their first runs came.
+    """
+    kept = [{k: v for k, v in run.settings.items() if not _is_no_setting(k)} for run in runs]
+    keys = {key for settings in kept for key in settings}
+    differing = {key for key in keys if len({str(settings.get(key)) for settings in kept}) > 1}
+    # A path into the picture is told by its name; the network's own settings by the network, where they follow from it.
+    differing -= {"image.path", "image.clean"}
+    shown = [key for key in _ORDER if key in differing] + sorted(differing - set(_ORDER))
+    shown = [key for key in shown if key == "model" or not _follows(key, "model", kept)]
+    groups: dict[str, Group] = {}
+    for run, settings in zip(runs, kept, strict=True):
+        own = {key: settings.get(key) for key in shown}
+        identity = json.dumps({key: settings.get(key) for key in sorted(differing)}, default=str)
+        if identity not in groups:
+            others = [f"{key} {value}" for key, value in own.items() if key != "model" and value is not None]
+            groups[identity] = Group(", ".join([str(run.summary["model"]), *others]), own)
+        groups[identity].runs.append(run)
+    for group in groups.values():
+        group.runs.sort(key=lambda run: run.figure("seed") or 0)
+    return list(groups.values())
+
+
+def _is_no_setting(key: str) -> bool:
+    return any(key == name or key.startswith(name) or key.endswith(f".{name}") for name in _NOT_A_SETTING)
+
+
+def _follows(key: str, cause: str, kept: list[dict[str, Any]]) -> bool:
+    """Whether a setting has one value for each value of another: it then says nothing new."""
+    pairs = {(str(settings.get(cause)), str(settings.get(key))) for settings in kept}
+    return len(pairs) == len({first for first, _ in pairs})

@@ -1,0 +1,168 @@
+"""The table of a report: one row a group of runs, beside the paper's figures, as Markdown, CSV and LaTeX."""
+
+import csv
+import io
+import math
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+from dip_lightning.report.paper import published_for
+from dip_lightning.report.runs import Group
+
+__all__ = ["Spread", "compare_groups", "make_rows", "to_csv", "to_latex", "to_markdown"]
+
+# Path in summary.json, title, and number of decimals of each column of measured figures.
+_COLUMNS: tuple[tuple[tuple[str, ...], str, int], ...] = (
+    (("one_pass", "peak_psnr"), "one-pass (dB)", 2),
+    (("averaged", "peak_psnr"), "averaged (dB)", 2),
+    (("averaged", "peak_iteration"), "peak at", 0),
+    (("averaged", "plateau_0.1db"), "within 0.1 dB", 0),
+    (("averaged", "plateau_0.5db"), "within 0.5 dB", 0),
+    (("selected", "psnr"), "handed back (dB)", 2),
+    (("seconds_per_iteration",), "s / iteration", 4),
+    (("peak_memory_mb",), "memory (MB)", 0),
+)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean and sample standard deviation of some values.
+
+    Attributes:
+        mean: Their mean.
+        deviation: Their standard deviation; None of a single value.
+        count: How many there are.
+    """
+
+    mean: float
+    deviation: float | None
+    count: int
+
+    @classmethod
+    def of(cls, values: list[float]) -> "Spread | None":
+        """Return the spread of some values, None of none."""
+        if not values:
+            return None
+        return cls(fmean(values), stdev(values) if len(values) > 1 else None, len(values))
+
+    def text(self, decimals: int) -> str:
+        """Write ``30.12 ± 0.04``, or the mean alone."""
+        mean = f"{self.mean:.{decimals}f}"
+        return mean if self.deviation is None else f"{mean} ± {self.deviation:.{decimals}f}"
+
+
+def make_rows(groups: list[Group]) -> list[dict[str, str]]:
+    """Make the rows of the table, every cell as text; empty where nothing was measured.
+
+    Args:
+        groups: Runs that belong together.
+    """
+    rows = []
+    for group in groups:
+        summary = group.runs[0].summary
+        row = {
+            "runs": group.label,
+            "seeds": str(len(group.runs)),
+            "parameters": f"{summary.get('num_parameters', 0):,}",
+        }
+        for keys, title, decimals in _COLUMNS:
+            spread = Spread.of(group.figures(*keys))
+            row[title] = "" if spread is None else spread.text(decimals)
+        row["fall to the end (dB)"] = _fall(group)
+        published = published_for(group)
+        for title, key in (("one-pass", "one_pass"), ("averaged", "averaged")):
+            own = Spread.of(group.figures(key, "peak_psnr"))
+            theirs = None if published is None else getattr(published, key)
+            row[f"paper, {title}"] = "" if theirs is None else f"{theirs:.2f}"
+            row[f"difference, {title}"] = "" if theirs is None or own is None else f"{own.mean - theirs:+.2f}"
+        rows.append(row)
+    return rows
+
+
+def _fall(group: Group) -> str:
+    peaks, ends = group.figures("averaged", "peak_psnr"), group.figures("averaged", "final_psnr")
+    spread = Spread.of([peak - end for peak, end in zip(peaks, ends, strict=False)])
+    return "" if spread is None else spread.text(2)
+
+
+def compare_groups(groups: list[Group]) -> list[str]:
+    """Say of each group whether its averaged peak differs from the first group's by more than the seeds do.
+
+    A difference counts when it is larger than twice its standard error (Welch), which needs two seeds on both sides.
+
+    Args:
+        groups: Runs that belong together; the first is what the others are compared with.
+
+    Returns:
+        One sentence a group but the first.
+    """
+    if not groups:
+        return []
+    base, *others = groups
+    first = Spread.of(base.figures("averaged", "peak_psnr"))
+    told = []
+    for group in others:
+        spread = Spread.of(group.figures("averaged", "peak_psnr"))
+        if first is None or spread is None:
+            told.append(f"{group.label}: not measured against a clean image")
+            continue
+        difference = spread.mean - first.mean
+        head = f"{group.label} against {base.label}: {difference:+.2f} dB averaged"
+        if first.deviation is None or spread.deviation is None:
+            told.append(f"{head}; with one seed a side nothing can be said of chance")
+            continue
+        error = math.sqrt(first.deviation**2 / first.count + spread.deviation**2 / spread.count)
+        verdict = "exceeds" if abs(difference) > 2 * error else "does not exceed"
+        told.append(f"{head}, which {verdict} the spread between seeds (standard error {error:.2f} dB)")
+    return told
+
+
+def to_markdown(rows: list[dict[str, str]]) -> str:
+    """Write the rows as a Markdown table."""
+    lines = ["| " + " | ".join(rows[0]) + " |", "| --- " * len(rows[0]) + "|"]
+    lines += ["| " + " | ".join(_for_markdown(cell) for cell in row.values()) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _for_markdown(cell: str) -> str:
+    return " ".join(cell.replace("|", "\\|").replace("<", "&lt;").split())
+
+
+def to_csv(rows: list[dict[str, str]]) -> str:
+    """Write the rows as CSV."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    **{char: f"\\{char}" for char in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "σ": r"$\sigma$",
+}
+
+
+def to_latex(rows: list[dict[str, str]]) -> str:
+    """Write the rows as a LaTeX ``tabular`` with the rules of booktabs."""
+
+    def line(cells: list[str]) -> str:
+        return " & ".join("".join(_LATEX.get(char, char) for char in cell) for cell in cells) + r" \\"
+
+    return "\n".join(
+        [
+            r"% needs \usepackage{booktabs}",
+            r"\begin{tabular}{l" + "r" * (len(rows[0]) - 1) + "}",
+            r"\toprule",
+            line(list(rows[0])),
+            r"\midrule",
+            *(line(list(row.values())) for row in rows),
+            r"\bottomrule",
+            r"\end{tabular}",
+            "",
+        ]
+    )

@@ -1,0 +1,211 @@
+"""`dip-report`: it groups runs, compares them, draws them, and lets nothing out of a file name into the page."""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dip_lightning.errors import UserError
+from dip_lightning.fit import FitResult
+from dip_lightning.report import cli
+from dip_lightning.report.cli import write_report
+from dip_lightning.report.runs import find_runs, group_runs, read_curves
+from dip_lightning.report.table import Spread, compare_groups, make_rows, to_latex, to_markdown
+
+HOSTILE = '"><script>document.title="pwned"</script><img src=x onerror=alert(1)>$x_1$ | & </script>.png'
+
+
+def write_run(folder: Path, *, model: str = "unet", dropout: float = 0.0, seed: int = 0, **more: Any) -> Path:
+    """A run folder as `dip` writes it, with a peak that the test chooses."""
+    peak = more.pop("peak", 30.0)
+    folder.mkdir(parents=True)
+    count = {"unet": 2_217_831, "resnet": 1_665_411, "resunet": 1_706_331}[model]
+    curve = {"peak_psnr": peak, "peak_iteration": 40, "final_psnr": peak - 2, "plateau_0.1db": 9, "plateau_0.5db": 20}
+    summary = {
+        "model": model,
+        "num_parameters": count,
+        "residual": model != "unet",
+        "dropout": dropout,
+        "precision": "fp64",
+        "seed": seed,
+        "image": "skimage:astronaut",
+        "height": 16,
+        "width": 16,
+        "iterations": 100,
+        "seconds": 10.0,
+        "seconds_per_iteration": 0.1,
+        "peak_memory_mb": 500.0,
+        "one_pass": curve | {"peak_psnr": peak - 2},
+        "averaged": curve,
+        "stopping": {"rule": "vote", "iteration": 42, "reason": "It stopped by itself.", "psnr": peak - 0.1},
+        "selected": {"psnr": peak - 0.1},
+        "versions": {"torch": "2.13.0"},
+        "git_commit": None,
+        **more,
+    }
+    (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    iterations = np.arange(100)
+    averaged = peak - ((iterations - 40) / 30) ** 2
+    lines = ["iteration,loss,psnr_one_pass,psnr_averaged,psnr_eval"]
+    lines += [f"{i},0.1,{averaged[i] - 2:.6g},{averaged[i]:.6g},{'30' if i % 50 == 49 else ''}" for i in iterations]
+    (folder / "curves.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for name in ("observation", "restored"):
+        Image.new("RGB", (16, 16), (90, 120, 40)).save(folder / f"{name}.png")
+    return folder
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    for seed in (0, 1, 2):
+        write_run(tmp_path / "runs" / f"unet-{seed}", seed=seed, peak=30 + 0.1 * seed)
+        write_run(tmp_path / "runs" / f"resunet-{seed}", model="resunet", dropout=0.1, seed=seed, peak=31 + 0.1 * seed)
+    write_run(tmp_path / "runs" / "resnet", model="resnet", peak=27)
+    return tmp_path / "runs"
+
+
+def test_seeds_are_taken_together_and_the_rest_is_told_apart(runs: Path) -> None:
+    groups = group_runs(find_runs([runs]))
+    assert {group.label: len(group.runs) for group in groups} == {"unet": 3, "resunet": 3, "resnet": 1}
+    write_run(runs / "more", model="resunet", dropout=0.3)
+    labels = {group.label for group in group_runs(find_runs([runs]))}
+    assert {"resunet, dropout 0.1", "resunet, dropout 0.3"} <= labels
+
+
+def test_a_run_that_is_named_twice_counts_once(runs: Path) -> None:
+    assert len(find_runs([runs, runs / "resnet", runs])) == 7
+
+
+def test_the_table_has_mean_spread_and_the_papers_figures(runs: Path) -> None:
+    rows = {row["runs"]: row for row in make_rows(group_runs(find_runs([runs])))}
+    assert rows["unet"]["averaged (dB)"] == "30.10 ± 0.10"
+    assert rows["resnet"]["averaged (dB)"] == "27.00"
+    assert rows["unet"]["paper, averaged"] == "32.53"
+    assert rows["unet"]["difference, averaged"] == "-2.43"
+    assert rows["resunet"]["paper, one-pass"] == "31.91"
+    assert rows["resunet"]["fall to the end (dB)"] == "2.00 ± 0.00"
+
+
+def test_a_network_of_another_size_is_not_the_papers(tmp_path: Path) -> None:
+    write_run(tmp_path / "run", num_parameters=1000)
+    (row,) = make_rows(group_runs(find_runs([tmp_path])))
+    assert (row["paper, averaged"], row["difference, averaged"]) == ("", "")
+
+
+def test_a_difference_counts_when_it_exceeds_the_spread_between_seeds(runs: Path) -> None:
+    groups = {group.label: group for group in group_runs(find_runs([runs]))}
+    (clear,) = compare_groups([groups["unet"], groups["resunet"]])
+    assert "+1.00 dB averaged, which exceeds the spread" in clear
+    (alone,) = compare_groups([groups["unet"], groups["resnet"]])
+    assert "with one seed" in alone
+    for seed in (0, 1):
+        write_run(runs / f"same-{seed}", dropout=0.2, seed=seed, peak=30.05 + 0.15 * seed)
+    groups = {group.label: group for group in group_runs(find_runs([runs]))}
+    (chance,) = compare_groups([groups["unet, dropout 0.0"], groups["unet, dropout 0.2"]])
+    assert "does not exceed" in chance
+
+
+def test_a_spread_needs_two_values() -> None:
+    assert Spread.of([]) is None
+    assert Spread.of([1.0]) == Spread(1.0, None, 1)
+    assert (Spread.of([1.0, 3.0]) or Spread(0, 0, 0)).text(1) == "2.0 ± 1.4"
+
+
+def test_the_report_has_all_its_files(runs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    written = {path.name for path in write_report([runs], out)}
+    named = {"table.md", "table.csv", "table.tex", "curves.png", "curves.svg", "report.html"}
+    assert named <= written
+    with (out / "table.csv").open(encoding="utf-8") as file:
+        assert len(list(csv.DictReader(file))) == 3
+    assert (out / "table.tex").read_text(encoding="utf-8").count(r"\\") == 4
+    ET.parse(out / "curves.svg")
+    with Image.open(out / "curves.png") as figure:
+        assert figure.width > 1000
+
+
+def test_each_factor_of_an_ablation_has_a_figure(tmp_path: Path) -> None:
+    for model in ("unet", "resunet"):
+        for dropout in (0.0, 0.1, 0.2):
+            write_run(tmp_path / "runs" / f"{model}-{dropout}", model=model, dropout=dropout)
+    names = {path.name for path in write_report([tmp_path / "runs"], tmp_path / "out")}
+    assert {"factor-model.png", "factor-dropout.svg"} <= names
+
+
+def test_a_hostile_name_stays_text(tmp_path: Path) -> None:
+    for seed, name in enumerate((HOSTILE, "plain.png")):
+        write_run(tmp_path / "runs" / str(seed), image=name, device=HOSTILE)
+    write_report([tmp_path / "runs"], tmp_path / "out")
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert page.count("<script>") == 1
+    assert page.count("</script>") == 1
+    assert "onerror=alert(1)>" not in page
+    assert "&lt;img src=x onerror=alert(1)&gt;" in page
+    assert "Content-Security-Policy" in page
+    assert not re.search(r"(src|href)=\"(?!data:)", page)  # nothing from elsewhere
+    table = (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
+    assert "<script" not in table
+    assert len({line.count(" | ") for line in table.splitlines() if not line.startswith("| ---")}) == 1
+    ET.parse(tmp_path / "out" / "curves.svg")
+
+
+def test_latex_and_markdown_escape_what_means_something_to_them() -> None:
+    rows = [{"runs": "a_b & 5% | <b> \\x ± 1"}]
+    assert r"a\_b \& 5\% | <b> \textbackslash{}x $\pm$ 1 \\" in to_latex(rows)
+    assert "a_b & 5% \\| &lt;b> \\x ± 1" in to_markdown(rows)
+
+
+def test_runs_without_a_clean_image_make_a_report_without_curves(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs" / "own", one_pass=None, averaged=None, selected={"psnr": None})
+    (tmp_path / "runs" / "own" / "curves.csv").write_text("iteration,loss\n0,0.1\n1,0.05\n", encoding="utf-8")
+    written = {path.name for path in write_report([tmp_path / "runs"], tmp_path / "out")}
+    assert "curves.png" not in written
+    assert "report.html" in written
+
+
+def test_a_real_run_is_read(tiny_fit: Callable[..., FitResult], tmp_path: Path) -> None:
+    result = tiny_fit(run_folder=tmp_path / "run")
+    (run,) = find_runs([tmp_path])
+    assert set(run.curves) == set(result.curves)
+    for name, curve in result.curves.items():
+        np.testing.assert_allclose(run.curves[name], curve, rtol=1e-8)
+    page = tmp_path / "out"
+    write_report([tmp_path], page)
+    assert (page / "report.html").read_text(encoding="utf-8").count("data:image/jpeg;base64") == 2
+
+
+@pytest.mark.parametrize("text", ["", "loss\n1", "iteration,loss\n0", "iteration,loss\n0,1\n1,x"])
+def test_a_damaged_table_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "curves.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"damaged|could not convert"):
+        read_curves(tmp_path / "curves.csv")
+
+
+def test_what_is_no_run_costs_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments, said in (([str(tmp_path)], "no finished run"), (["gone"], "a folder with finished runs")):
+        monkeypatch.setattr(sys, "argv", ["dip-report", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        assert stop.value.code == 2
+        err = capsys.readouterr().err
+        assert said in err
+        assert err.count("\n") == 1
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "summary.json").write_text("{")
+    with pytest.raises(UserError, match="is no finished run"):
+        find_runs([tmp_path])
+
+
+def test_a_report_does_not_load_torch() -> None:
+    code = "import sys, dip_lightning.report.cli; sys.exit('torch' in sys.modules or 'hydra' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
