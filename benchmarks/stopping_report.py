@@ -55,7 +55,7 @@ RULES: dict[str, tuple[tuple[str, ...], int]] = {
 }
 FOLLOWS_OUTPUT = ("holdout", "sure")
 ALPHA, MIN_ITERATIONS, PATIENCE = 0.99, 100, None
-APART = 1.5  # as in callbacks.Detection.doubt
+APART = 2.0  # as in callbacks.Detection.doubt
 
 
 @dataclass(frozen=True)
@@ -190,10 +190,8 @@ def judge(case: Case, folder: Path, patience: int | None) -> list[dict[str, Any]
     for rule in RULES:
         outcome = outcome_of(rule, curves, patience)
         chosen = len(psnr) - 1 if outcome.chosen is None else outcome.chosen
-        others = [pick for pick in outcome.picks.values() if pick != chosen]
-        alone = len(outcome.picks) > 1 and len(others) == len(outcome.picks) - 1
-        apart = alone and not any(chosen <= APART * pick and pick <= APART * chosen for pick in others)
-        unsure = not outcome.settled or not outcome.picks or apart
+        picks = outcome.picks.values()
+        unsure = not outcome.settled or not picks or max(picks) > APART * min(picks)
         rows.append(
             {
                 "network": case.network,

@@ -58,31 +58,32 @@ def test_white_noise_is_white_and_picture_is_not() -> None:
     rng = np.random.default_rng(0)
     noise = rng.normal(0, 0.1, (96, 96, 3))
     white = measure_whiteness(noise)
-    assert white.verdict == "white, like noise"
+    assert white.verdict == "white, as noise from pixel to pixel is"
     assert abs(white.neighbours) < 4 * white.chance
     blurred = (noise + np.roll(noise, 1, axis=0)) / 2
     # Each sample shares half of its energy with the one above, and none with the one beside it.
     assert measure_whiteness(blurred).neighbours == pytest.approx(0.25, abs=0.02)
-    assert "smooth parts" in measure_whiteness(blurred).verdict
-    assert "smooth parts" in measure_whiteness(CLEAN / 255).verdict
+    assert "neighbours are alike" in measure_whiteness(blurred).verdict
+    assert "neighbours are alike" in measure_whiteness(CLEAN / 255).verdict
     alternating = np.indices((32, 32)).sum(axis=0)[:, :, None] % 2 - 0.5
     assert measure_whiteness(alternating).neighbours == pytest.approx(-1)
-    assert "alternating" in measure_whiteness(alternating).verdict
+    assert "differ more than by chance" in measure_whiteness(alternating).verdict
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 9, 3), (9, 1, 1), (2, 2, 1)])
 def test_the_smallest_residuals_are_measured_too(shape: tuple[int, int, int]) -> None:
     white = measure_whiteness(np.random.default_rng(0).random(shape))
     assert np.isfinite([white.neighbours, white.rms, white.chance]).all()
-    assert measure_whiteness(np.zeros(shape)).rms == 0
+    assert measure_whiteness(np.zeros(shape)).verdict == "nothing"
 
 
 def test_a_comparison_tells_psnr_ssim_and_what_was_removed(dip_compare: Callable[..., Outcome]) -> None:
     told = dip_compare("restored.png", "clean.png", "--noisy", "noisy.png", "--out", "figure.png")
     assert told.code == 0
     assert "34.1" in told.out  # 20·log10(255/5) = 34.15, less a little for the rounding
-    assert "removed (noisy - restored): white, like noise. RMS 25." in told.out
+    assert "removed (noisy - restored): white, as noise from pixel to pixel is. RMS 25." in told.out
     assert "error (restored - clean): white" in told.out
+    assert "Written: figure.png" in told.out
     with Image.open("figure.png") as figure:
         assert figure.width > 5 * figure.height / 2
 
@@ -100,7 +101,8 @@ def test_without_a_clean_picture_what_was_removed_is_still_judged(dip_compare: C
         (["restored.png"], "one picture"),
         (["restored.png", "gone.png"], "no file gone.png"),
         (["restored.png", "small.png"], "pictures that differ"),
-        (["restored.png", "clean.png", "--out", "gone/figure.png"], "gone/figure.png cannot be written"),
+        (["restored.png", "clean.png", "--out", "gone/figure.png"], "--out gone/figure.png"),
+        (["restored.png", "clean.png", "--out", "figure.xyz"], "a name that ends in .png"),
     ],
 )
 def test_a_mistake_costs_one_line(dip_compare: Callable[..., Outcome], arguments: list[str], said: str) -> None:

@@ -47,7 +47,7 @@ def test_every_picture_is_restored_and_a_bad_one_is_reported_at_the_end(dip: Dip
     assert (runs(tmp_path)["a :cat:.PNG"] / "restored.png").exists()
     assert "1/3 a :cat:.PNG: σ = " in told.out
     assert "2 of 3 pictures restored." in told.out
-    assert "c.png: photos/c.png is no image that can be read" in told.out
+    assert "Failed, c.png: photos/c.png is no image that can be read" in told.out
     assert "Traceback" not in told.out + told.err
 
 
@@ -103,3 +103,27 @@ def test_clean_pictures_of_the_same_names_are_measured_against(dip: Dip, photos:
 def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no picture in"):
         find_pictures(tmp_path)
+
+
+def test_however_the_folder_is_spelled_it_is_the_same_command(dip: Dip, photos: Path, tmp_path: Path) -> None:
+    (photos / "c.png").unlink()
+    dip(*SETTINGS)
+    for spelled in ("photos/", "./photos", str(photos), f"{photos}/../photos"):
+        told = dip(*(o for o in SETTINGS if "path" not in o), f"image.path={spelled}")
+        assert "2 of 2 pictures restored, 2 of them before." in told.out
+
+
+def test_a_picture_whose_result_was_lost_is_restored_again(dip: Dip, photos: Path, tmp_path: Path) -> None:
+    (photos / "c.png").unlink()
+    dip(*SETTINGS)
+    (runs(tmp_path)["b.jpg"] / "restored.jpg").unlink()
+    assert "2 of 2 pictures restored, 1 of them before." in dip(*SETTINGS).out
+    (runs(tmp_path)["b.jpg"] / "summary.json").write_text("[")
+    assert "2 of 2 pictures restored, 1 of them before." in dip(*SETTINGS).out
+
+
+def test_a_mistake_in_the_settings_is_told_once(dip: Dip, photos: Path) -> None:
+    told = dip(*SETTINGS, "objective=l2")
+    assert told.code == 2
+    assert told.out.count("objective=l2") == 1
+    assert "Failed, a :cat:.PNG, b.jpg" in told.out

@@ -33,20 +33,25 @@ class Whiteness:
     Attributes:
         neighbours: Mean correlation of horizontal and vertical neighbours, in [-1, 1].
         rms: Root mean square of the correlations at all distances up to three pixels in both directions.
+        empty: Whether there is no residual at all.
         chance: The standard deviation that the correlation of white noise has, 1/√(number of samples).
     """
 
     neighbours: float
     rms: float
     chance: float
+    empty: bool = False
 
     @property
     def verdict(self) -> str:
         """What the figures say, in words."""
+        if self.empty:
+            return "nothing"
         if self.rms <= max(_NEGLIGIBLE, 3 * self.chance):
-            return "white, like noise"
-        kind = "smooth parts of a picture" if self.neighbours > 0 else "alternating from pixel to pixel"
-        return f"not white: {kind}"
+            return "white, as noise from pixel to pixel is"
+        if self.neighbours > 0:
+            return "not white, neighbours are alike: picture, or noise that neighbours share"
+        return "not white, neighbours differ more than by chance"
 
 
 def measure_whiteness(residual: NDArray[np.floating]) -> Whiteness:
@@ -63,7 +68,7 @@ def measure_whiteness(residual: NDArray[np.floating]) -> Whiteness:
     variance = float(np.square(centred).mean())
     chance = 1 / np.sqrt(height * width * channels)
     if variance < 1e-20:
-        return Whiteness(0.0, 0.0, chance)
+        return Whiteness(0.0, 0.0, chance, empty=True)
     correlations = {}
     for down in range(min(_REACH, height - 1) + 1):
         for right in range(-min(_REACH, width - 1), min(_REACH, width - 1) + 1):
@@ -121,6 +126,8 @@ def main() -> NoReturn:
 def _compare(restored: str, clean: str | None, noisy: str | None, out: Path | None) -> None:
     if clean is None and noisy is None:
         raise UserError("one picture", "a clean picture, or --noisy", f"try dip-compare {restored} clean.png")
+    if out is not None and (out.suffix.lower() != ".png" or not out.parent.is_dir()):
+        raise UserError(f"--out {out}", "a name that ends in .png, in a folder that exists", "try --out figure.png")
     paths = {"noisy": noisy, "restored": restored, "clean": clean}
     images = {name: read_image(path).to_unit() for name, path in paths.items() if path is not None}
     shapes = {name: image.shape for name, image in images.items()}
@@ -144,6 +151,7 @@ def _compare(restored: str, clean: str | None, noisy: str | None, out: Path | No
             highlight=False,
         )
     if out is not None:
+        console.print(f"Written: {out}", soft_wrap=True, highlight=False, markup=False)
         write_comparison(out, images | {title: _shown(difference) for title, difference in differences.items()})
 
 

@@ -38,12 +38,14 @@ def register_resolvers() -> None:
 
         return with_gpu if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available() else without
 
-    def run_folder(image: Any, overrides: str, now: str) -> str:
+    def run_folder(image: Any, overrides: Sequence[str], now: str) -> str:
         if not isinstance(image, str) or not image or not Path(image).is_dir():
             return now
         name = re.sub(r"[^\w.-]", "_", Path(image).resolve().name)
-        settings = hashlib.sha256(overrides.encode()).hexdigest()[:8]
-        return f"folders/{name}-{settings}"
+        # However the folder is spelled, and in whatever order the overrides come, it is the same command.
+        others = sorted(override for override in overrides if not override.startswith("image.path="))
+        settings = "\0".join([str(Path(image).resolve()), *others])
+        return f"folders/{name}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
 
     OmegaConf.register_new_resolver("if_gpu", if_gpu, replace=True)
     OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from skimage.transform import downscale_local_mean
@@ -64,8 +65,11 @@ def write_curves(path: Path, curves: dict[str, NDArray[np.floating]], summary: d
         curves: One array an iteration, by the names of ``curves.csv``.
         summary: The content of ``summary.json``.
     """
-    figure = Figure(figsize=(8.6, 4.8), dpi=130, layout="constrained")
-    axes = figure.add_subplot()
+    rules = [name for name in curves if name.startswith("stopping_") and np.isfinite(curves[name]).any()]
+    figure = Figure(figsize=(8.6, 6.4 if rules else 5.2), dpi=130, layout="constrained")
+    axes, *below = figure.subplots(
+        2 if rules else 1, sharex=True, squeeze=False, height_ratios=[3, 1] if rules else None
+    )[:, 0]
     iterations = np.arange(len(curves["loss"]))
     if "psnr_one_pass" in curves:
         axes.plot(iterations, curves["psnr_one_pass"], color=_BLUE, alpha=0.35, linewidth=0.7, label="one-pass output")
@@ -99,10 +103,30 @@ def write_curves(path: Path, curves: dict[str, NDArray[np.floating]], summary: d
         low, high = np.percentile(finite, 3), finite.max()
         axes.set_ylim(min(low, high - 6) - 0.5, high + 0.8)
     axes.set_xlim(0, max(len(iterations) - 1, 1))
-    axes.set_xlabel("iteration")
+    for panel in below:
+        _draw_rules(panel, {name: curves[name] for name in rules}, stopping)
+    figure.axes[-1].set_xlabel("iteration")
     axes.set_ylabel("PSNR (dB)")
     precision, count = summary["precision"], summary["num_parameters"]
     axes.set_title(f"{summary['model']}, {count:,} parameters, dropout {summary['dropout']}, {precision}", fontsize=11)
     axes.grid(alpha=0.25)
-    axes.legend(loc="lower right", fontsize=8.5)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=8.5)
     figure.savefig(path)
+
+
+def _draw_rules(axes: Axes, statistics: Mapping[str, NDArray[np.floating]], stopping: Mapping[str, Any]) -> None:
+    """Draw the statistics of the stopping rules, each from its least value (0) to its median (1), and their picks."""
+    for index, (name, values) in enumerate(statistics.items()):
+        rule = name.removeprefix("stopping_")
+        least, median = np.nanmin(values), np.nanmedian(values)
+        shown = (values - least) / max(median - least, 1e-12)
+        colour = (_BLUE, _ORANGE, _GREEN, _GREY)[index % 4]
+        pick = stopping.get("picks", {}).get(rule)
+        axes.plot(shown, color=colour, linewidth=1, label=rule if pick is None else f"{rule}: {pick}")
+        if pick is not None:
+            axes.plot([pick], [0], "^", color=colour, markersize=7, clip_on=False)
+    axes.set_ylim(0, 1.5)
+    axes.set_ylabel("stopping rules")
+    axes.set_yticks([])
+    axes.grid(alpha=0.25)
+    axes.legend(loc="upper right", ncols=4, fontsize=8)

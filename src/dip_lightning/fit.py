@@ -78,6 +78,8 @@ def fit(
         UserError: A setting, a file or the machine does not allow what was asked.
         KeyboardInterrupt: Ctrl-C came before the first iteration. A later one ends the fit with what was reached.
     """
+    if run_folder is not None and run_folder.exists() and not run_folder.is_dir():
+        raise UserError(f"run folder {run_folder}", "a folder, or a name that is free", "name another")
     precision: Precision = build(cfg.precision)
     pictures = {name: given for name, given in (("path", image), ("clean", clean)) if given is not None}
     with precision.in_force(), isolated():

@@ -28,6 +28,7 @@ class FolderResult:
     Attributes:
         restored: Names of the pictures that were fitted now.
         present: Names of those that an earlier start had finished.
+        unsure: Why the stopping rules are unsure of some that were restored now, by name.
         failed: What was wrong with the others, by name.
         total: How many pictures the folder has.
         signal: The number of the signal that ended it early, or None.
@@ -35,6 +36,7 @@ class FolderResult:
 
     restored: list[str] = field(default_factory=list)
     present: list[str] = field(default_factory=list)
+    unsure: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     total: int = 0
     signal: int | None = None
@@ -50,7 +52,7 @@ def find_pictures(folder: Path) -> list[Path]:
         UserError: There is none, or the folder cannot be read.
     """
     try:
-        found = [path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES and path.is_file()]
+        found = [path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES and not path.is_dir()]
     except PermissionError:
         raise UserError(f"{folder} cannot be read", "a folder that you may read", "check its permissions") from None
     pictures = sorted(path for path in found if not path.name.startswith("."))
@@ -93,6 +95,8 @@ def restore_folder(cfg: DictConfig, run_folder: Path, console: Console | None = 
             one.callbacks.fit_progress.title = f"{number}/{len(pictures)} {picture.name}"
         try:
             truth = None if clean is None else clean / picture.name
+            if truth is not None and not truth.is_file():
+                raise UserError(f"no clean picture {truth}", "one for each picture in image.clean", "add it")
             fitted = fit(one, place, image=picture, clean=truth)
         except UserError as error:
             result.failed[picture.name] = str(error)
@@ -102,10 +106,12 @@ def restore_folder(cfg: DictConfig, run_folder: Path, console: Console | None = 
             result.failed[picture.name] = f"{type(error).__name__}: {error}"
             continue
         stopping = fitted.summary["stopping"]
-        doubt = " Unsure." if stopping["unsure"] else ""
+        quality = "" if stopping["psnr"] is None else f", {stopping['psnr']:.2f} dB"
+        if stopping["unsure"]:
+            result.unsure[picture.name] = stopping["unsure"]
         console.print(
             f"{number}/{len(pictures)} {escape(picture.name)}: σ = {fitted.summary['sigma']:.1f}, iteration "
-            f"{stopping['iteration']} of {fitted.summary['iterations']}.{doubt}",
+            f"{stopping['iteration']} of {fitted.summary['iterations']}{quality}",
             soft_wrap=True,
             highlight=False,
         )
@@ -122,8 +128,9 @@ def _is_finished(place: Path, picture: Path) -> bool:
     try:
         if record.stat().st_mtime < picture.stat().st_mtime:
             return False
-        return json.loads(record.read_text(encoding="utf-8"))["signal"] is None
-    except (OSError, ValueError, KeyError):
+        complete = json.loads(record.read_text(encoding="utf-8"))["signal"] is None
+        return complete and any(place.glob("restored.*"))
+    except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
@@ -131,8 +138,14 @@ def tell(result: FolderResult, run_folder: Path) -> Iterator[str]:
     """Compose the lines that end a folder: how many, which failed and why, where the files are."""
     before = f", {len(result.present)} of them before" if result.present else ""
     yield f"{len(result.restored) + len(result.present)} of {result.total} pictures restored{before}."
+    for name, doubt in result.unsure.items():
+        yield f"Unsure of {name}: {doubt}"
+    # A mistake in the settings is the same for every picture, and told once.
+    alike: dict[str, list[str]] = {}
     for name, problem in result.failed.items():
-        yield f"{name}: {problem}"
+        alike.setdefault(problem, []).append(name)
+    for problem, names in alike.items():
+        yield f"Failed, {', '.join(names[:5])}{' …' if len(names) > 5 else ''}: {problem}"
     if result.signal is not None:
         yield "Interrupted; the same command goes on with the picture it stopped at."
     yield f"Run folder: {run_folder}"

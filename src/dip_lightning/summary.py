@@ -68,10 +68,11 @@ def summarise(parts: Parts, selected: Tensor, iteration: int, seconds: float) ->
             "rule": "none" if detection is None else detection.name,
             "iteration": iteration,
             "reason": _reason(parts, iterations),
-            "unsure": None if detection is None else detection.doubt(),
+            "unsure": _doubt(parts),
             "psnr": quality,
             "gap_db": None if averaged is None or quality is None else averaged["peak_psnr"] - quality,
             "picks": picks,
+            "abstained": {} if detection is None else detection.abstained,
             "cap": parts.data.iterations,
         },
         "selected": {"output": cfg.select, "iteration": iteration, "psnr": quality},
@@ -97,22 +98,34 @@ def _reason(parts: Parts, iterations: int) -> str:
     return "All iterations were done." if iterations == parts.data.iterations else "It ended early."
 
 
+def _doubt(parts: Parts) -> str | None:
+    """Say in one sentence why what the stopping rules chose should not be trusted; None where nothing says so."""
+    detection = parts.find(Detection)
+    if detection is None:
+        return None
+    if detection.doubt() is None and parts.data.observation.correlated:
+        return (
+            "Neighbouring pixels seem to share their noise (JPEG, demosaicing, scaling), or there is hardly any: "
+            "no stopping rule can tell such noise from picture."
+        )
+    return detection.doubt()
+
+
 def _remarks(parts: Parts, iteration: int, quality: float | None, noisy: float | None) -> list[str]:
     """What the user should know of the picture that is handed back."""
     remarks = []
-    detection = parts.find(Detection)
-    doubt = None if detection is None else detection.doubt()
+    doubt = _doubt(parts)
     if doubt is not None:
-        remarks.append(f"Unsure. {doubt}")
+        remarks.append(f"Unsure. {doubt} Look at the picture.")
     if quality is not None and noisy is not None and quality < noisy:
         remarks.append("The restored picture is worse than the noisy one.")
     ema = parts.find(OutputEMA)
     if parts.cfg.select == "averaged" and ema is not None and ema.alpha**iteration > 0.02:
         share = f"{ema.alpha**iteration:.0%}"
-        remarks.append(
-            f"{share} of the averaged output is still the first, meaningless one: "
-            "use more iterations, a smaller alpha, or select=one_pass."
-        )
+        remedy = "a smaller alpha, or select=one_pass"
+        if iteration + 1 == parts.data.iterations:
+            remedy = f"more iterations, {remedy}"
+        remarks.append(f"{share} of the averaged output is still the first, meaningless one: use {remedy}.")
     return remarks
 
 

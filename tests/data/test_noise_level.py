@@ -3,10 +3,20 @@
 import numpy as np
 import pytest
 import skimage.data
+from scipy.ndimage import gaussian_filter
 
-from dip_lightning.data import GaussianNoise, ImageDataModule, NoDegradation, ShotNoise, load_observation
+from dip_lightning.data import (
+    GaussianNoise,
+    ImageDataModule,
+    ImpulseNoise,
+    JpegCompression,
+    NoDegradation,
+    ShotNoise,
+    SpeckleNoise,
+    load_observation,
+)
 from dip_lightning.data.datamodule import iterations_for
-from dip_lightning.data.noise_level import clipped_noise, estimate_noise
+from dip_lightning.data.noise_level import clipped_noise, estimate_noise, is_correlated
 from dip_lightning.errors import UserError
 
 
@@ -63,3 +73,17 @@ def test_the_cap_follows_the_noise_unless_it_is_given() -> None:
     noise = GaussianNoise(50)
     assert ImageDataModule("skimage:camera", noise, iterations=None, crop=32).iterations == 3000
     assert ImageDataModule("skimage:camera", noise, iterations=7, crop=32).iterations == 7
+
+
+@pytest.mark.parametrize("sample", ["astronaut", "coffee", "chelsea"])
+def test_noise_that_neighbours_share_is_told_from_white_noise(sample: str) -> None:
+    clean = getattr(skimage.data, sample)()[100:260, 100:260] / 255
+    white = [GaussianNoise(15), GaussianNoise(50), ShotNoise(), ImpulseNoise(), SpeckleNoise()]
+    assert not any(is_correlated(noise(clean)) for noise in white)
+    noise = gaussian_filter(np.random.default_rng(0).normal(0, 0.2, clean.shape), (0.7, 0.7, 0))
+    assert is_correlated(np.clip(clean + noise, 0, 1))
+    noisy = GaussianNoise(25)(clean)
+    assert all(is_correlated(JpegCompression(quality)(noisy)) for quality in (40, 75, 90))
+    picture = (JpegCompression(75)(noisy) * 255).round().astype(np.uint8)
+    assert load_observation(picture, NoDegradation()).correlated
+    assert not load_observation(picture, NoDegradation(), sigma=20).correlated

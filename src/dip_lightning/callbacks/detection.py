@@ -1,6 +1,5 @@
 """Stopping without a clean image, and keeping the picture that is handed back."""
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,10 +14,8 @@ from dip_lightning.stopping import SHORTEST_PATIENCE, StoppingRule, lag_of
 
 __all__ = ["Detection", "Picks"]
 
-log = logging.getLogger(__name__)
-
-# Picks that lie further apart than this factor do not support each other.
-_APART = 1.5
+# Picks that lie further apart than this factor do not agree.
+_APART = 2.0
 
 
 class Picks:
@@ -76,6 +73,7 @@ class Detection(pl.Callback):
     Attributes:
         settled: The rules that had settled when the fit ended, by name.
         ended_fit: Whether the rules ended the fit.
+        abstained: The rules that could not judge the picture, by name, and why.
     """
 
     def __init__(
@@ -96,7 +94,7 @@ class Detection(pl.Callback):
             agree: How many of them must have settled.
             min_iterations: Minima before this iteration do not count: while a fit warms up there are false ones.
             patience: Iterations without a new minimum after which a rule has settled; None for half as many as it took
-                to reach the minimum, but at least 400.
+                to reach the minimum, but at least 400. The lag of a pick, 2/(1 − α), is always waited for.
             check_every: Iterations between two looks at the picks; None for 1 on a CPU and 25 elsewhere, where a look
                 waits for the device.
             select: What is handed back: ``"averaged"`` or ``"one_pass"``.
@@ -121,17 +119,20 @@ class Detection(pl.Callback):
         self._lag = lag_of(alpha) if self.select == "averaged" else 0
         self.settled: list[str] = []
         self.ended_fit = False
+        self.abstained: dict[str, str] = {}
         self._active: dict[str, StoppingRule] = {}
         self._picks: Picks | None = None
 
     @property
     def name(self) -> str:
-        """The rule's name, or ``vote`` for several."""
-        return next(iter(self.rules)) if len(self.rules) == 1 else "vote"
+        """The rule's name; for several ``vote``, or ``all`` where every one must have settled."""
+        if len(self.rules) == 1:
+            return next(iter(self.rules))
+        return "all" if self.agree == len(self.rules) else "vote"
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: DeepImagePrior) -> None:  # type: ignore[override]
         """Forget an earlier fit, and let the rules prepare."""
-        self.settled, self.ended_fit = [], False
+        self.settled, self.ended_fit, self.abstained = [], False, {}
         self._looks_every = self.check_every or (1 if pl_module.device.type == "cpu" else 25)
         self._active, self._picks = {}, None
         pl_module.target = pl_module.weight = None
@@ -142,7 +143,7 @@ class Detection(pl.Callback):
             except UserError as error:
                 if len(self.rules) == 1:
                     raise
-                log.info("stopping rule %s abstains: %s", name, error)
+                self.abstained[name] = error.problem.split(" on ", 1)[-1]
             else:
                 self._active[name] = rule
         if not self._active:
@@ -182,8 +183,11 @@ class Detection(pl.Callback):
             trainer.should_stop = True
 
     def patience_after(self, minimum: int) -> int:
-        """How many iterations a minimum must stand, by the iteration it was reached in."""
-        return max(SHORTEST_PATIENCE, minimum // 2) if self.patience is None else self.patience
+        """How many iterations a minimum must stand, by the iteration it was reached in.
+
+        Never less than the lag of the picks: a fit that ended before would hand back its last output.
+        """
+        return max(SHORTEST_PATIENCE, minimum // 2) if self.patience is None else max(self.patience, self._lag)
 
     def doubt(self) -> str | None:
         """Say in one sentence why the pick should not be trusted; None where nothing speaks against it."""
@@ -192,12 +196,12 @@ class Detection(pl.Callback):
         if not picks:
             return "The fit was too short for a stopping rule; the last output is handed back."
         if not self.ended_fit:
-            return f"The fit ended before the stopping rule was sure (best so far: {told}); allow more iterations."
-        order = sorted(picks.values())
-        middle = order[len(order) // 2]
-        others = [*order[: len(order) // 2], *order[len(order) // 2 + 1 :]]
-        if others and not any(middle <= _APART * other and other <= _APART * middle for other in others):
-            return f"The stopping rules disagree ({told}); look at the picture."
+            return f"The fit ended before the stopping rules had settled (best so far: {told})."
+        if max(picks.values()) > _APART * min(picks.values()):
+            return f"The stopping rules disagree ({told})."
+        if self.abstained and len(picks) == 1:
+            why = next(iter(self.abstained.values()))
+            return f"Only {told.split()[0]} could judge the picture: the others need more than {why}."
         return None
 
     def picks(self) -> dict[str, int]:

@@ -3,14 +3,19 @@
 import warnings
 
 import numpy as np
+import pywt
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from skimage.restoration import estimate_sigma
 
-__all__ = ["clipped_noise", "estimate_noise"]
+__all__ = ["clipped_noise", "estimate_noise", "is_correlated"]
 
 # What the wavelet behind the estimate needs on each side to have coefficients away from the border.
 _SMALLEST_SIDE = 8
+
+# How many times as strong noise at twice the scale is that counts as shared by neighbours. Measured on photographs with
+# white noise of all kinds here: at most 1.8 in brightness (impulse noise), 1.6 in colour; after JPEG: 1.8 and more.
+_SHARED_BRIGHTNESS, _SHARED_COLOUR = 2.0, 1.75
 
 # Standard deviation, in pixels, of the blur that takes most of the noise away and leaves what is dark dark.
 _SMOOTHING = 1.5
@@ -35,6 +40,28 @@ def estimate_noise(image: NDArray[np.floating]) -> float:
         warnings.simplefilter("ignore", RuntimeWarning)
         per_channel = estimate_sigma(image, channel_axis=-1)  # type: ignore[no-untyped-call]
     return float(np.median(np.nan_to_num(per_channel))) * 255
+
+
+def is_correlated(image: NDArray[np.floating]) -> bool:
+    """Tell whether neighbouring pixels share their noise, as after JPEG compression, demosaicing or scaling.
+
+    White noise is as strong at the scale of two pixels as at that of one (orthonormal wavelets). Here it is about
+    twice as strong or more, in brightness or in colour, which JPEG keeps at half the resolution. A picture with next
+    to no noise looks like that, too.
+
+    Args:
+        image: (H, W, C) in [0, 1].
+    """
+    if min(image.shape[:2]) < 2 * _SMALLEST_SIDE:
+        return False
+
+    def is_shared(planes: NDArray[np.floating], factor: float) -> bool:
+        coarse = pywt.dwt2(planes, "db2", axes=(0, 1))[0]
+        return estimate_noise(coarse) > factor * estimate_noise(planes)
+
+    if is_shared(image, _SHARED_BRIGHTNESS):
+        return True
+    return image.shape[2] == 3 and is_shared(image[:, :, [0, 2]] - image[:, :, [1]], _SHARED_COLOUR)
 
 
 def clipped_noise(noisy: NDArray[np.floating], sigma: float) -> float:

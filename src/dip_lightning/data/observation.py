@@ -14,7 +14,7 @@ from torch import Tensor
 from dip_lightning.checks import check_integer, check_number
 from dip_lightning.data.degradation import DefaultNoise, Degradation, NoDegradation
 from dip_lightning.data.image_io import read_image
-from dip_lightning.data.noise_level import clipped_noise, estimate_noise
+from dip_lightning.data.noise_level import clipped_noise, estimate_noise, is_correlated
 from dip_lightning.data.picture import LARGEST_AREA, Picture, picture_from_array
 from dip_lightning.errors import UserError
 
@@ -40,6 +40,7 @@ class Observation:
         sigma_source: Where σ comes from: ``"given"``, ``"added"`` (with the noise) or ``"estimated"`` from ``noisy``.
         sigma_estimated: σ as estimated from ``noisy``.
         sigma_in_force: What the fit reckons with: σ, or what clipping to black and white left of the noise added.
+        correlated: Whether neighbouring pixels seem to share their noise; only asked where σ is estimated.
         objective: The name of the objective that suits the noise.
     """
 
@@ -51,6 +52,7 @@ class Observation:
     sigma_source: str
     sigma_estimated: float
     sigma_in_force: float
+    correlated: bool
     objective: str
 
 
@@ -109,7 +111,7 @@ def load_observation(
     noisy = degradation(exact)
     estimated = estimate_noise(noisy)
     if sigma is not None:
-        level, origin = check_number("image.sigma", sigma, 0, example=25), "given"
+        level, origin = check_number("image.sigma", sigma, 0, 255, example=25), "given"
     elif degradation.sigma is not None:
         level, origin = degradation.sigma, "added"
     else:
@@ -125,6 +127,7 @@ def load_observation(
         sigma_source=origin,
         sigma_estimated=estimated,
         sigma_in_force=clipped_noise(noisy, level) if clipped else level,
+        correlated=origin == "estimated" and is_correlated(noisy),
         objective=degradation.objective,
     )
 

@@ -41,9 +41,9 @@ class HeldOut:
             UserError: A value is not allowed.
         """
         if fraction is not None:
-            check_number("stopping fraction", fraction, 0, 0.5, low_open=True, example=0.05)
+            check_number("stopping.rules.holdout.fraction", fraction, 0, 0.5, low_open=True, example=0.05)
         self.fraction = fraction
-        self.seed = check_integer("stopping seed", seed, 0, example=0)
+        self.seed = check_integer("stopping.rules.holdout.seed", seed, 0, example=0)
 
     def start(self, module: "DeepImagePrior") -> None:
         """Choose the pixels and take them out of the objective: at least 16, but no more than half.

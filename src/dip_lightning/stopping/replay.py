@@ -37,11 +37,14 @@ def replay(
         statistics: For each rule its statistic, one value an iteration, and the lag of its pick behind the minimum.
         agree: How many rules must have settled.
         min_iterations: Minima before this iteration do not count.
-        patience: Iterations without a new minimum after which a rule has settled; None as there.
+        patience: Iterations without a new minimum after which a rule has settled; None as there. No less than the
+            longest lag.
 
     Returns:
         The outcome.
     """
+    if patience is not None:
+        patience = max(patience, *(lag for _, lag in statistics.values()))
     length = len(next(iter(statistics.values()))[0])
     now = np.arange(length)
     minima = {name: _running_argmin(curve, min_iterations) for name, (curve, _) in statistics.items()}

@@ -72,7 +72,7 @@ def check_noise(rule: str, sigma: float | None) -> None:
     """
     if sigma is not None and sigma < _LEAST_SIGMA:
         raise UserError(
-            f"stopping={rule} on a picture where hardly any noise from pixel to pixel was found (σ = {sigma:.2g})",
+            f"stopping={rule} on hardly any noise that differs from pixel to pixel (σ = {sigma:.1f})",
             f"σ of at least {_LEAST_SIGMA:g} of 255",
             "try stopping=wmv, or image.sigma=5 if you know better",
         )

@@ -44,9 +44,9 @@ class Sure:
             UserError: A value is not allowed.
         """
         if alpha is not None:
-            check_number("stopping alpha", alpha, 0, 1, low_open=True, example=0.2)
+            check_number("stopping.rules.sure.alpha", alpha, 0, 1, low_open=True, example=0.2)
         self.alpha = alpha
-        self.seed = check_integer("stopping seed", seed, 0, example=0)
+        self.seed = check_integer("stopping.rules.sure.seed", seed, 0, example=0)
 
     def start(self, module: "DeepImagePrior") -> None:
         """Perturb what the fit sees.

@@ -35,8 +35,8 @@ class WindowedVariance:
         Raises:
             UserError: A value is not allowed.
         """
-        self.window = check_integer("stopping window", window, 2, example=100)
-        self.max_samples = check_integer("stopping max_samples", max_samples, 1, example=65536)
+        self.window = check_integer("stopping.rules.wmv.window", window, 2, example=100)
+        self.max_samples = check_integer("stopping.rules.wmv.max_samples", max_samples, 1, example=65536)
 
     def start(self, module: "DeepImagePrior") -> None:
         """Make room for the window."""
@@ -99,7 +99,7 @@ class MovingVariance:
         Raises:
             UserError: α lies outside.
         """
-        self.alpha = check_number("stopping alpha", alpha, 0, 1, low_open=True, high_open=True, example=0.1)
+        self.alpha = check_number("stopping.rules.emv.alpha", alpha, 0, 1, low_open=True, high_open=True, example=0.1)
 
     def start(self, module: "DeepImagePrior") -> None:
         """Begin anew."""
