@@ -110,7 +110,7 @@ def write_curves(path: Path, curves: dict[str, NDArray[np.floating]], summary: d
     precision, count = summary["precision"], summary["num_parameters"]
     axes.set_title(f"{summary['model']}, {count:,} parameters, dropout {summary['dropout']}, {precision}", fontsize=11)
     axes.grid(alpha=0.25)
-    figure.legend(loc="outside lower center", ncols=3, fontsize=8.5)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8.5)
     figure.savefig(path)
 
 

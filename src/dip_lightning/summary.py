@@ -120,7 +120,7 @@ def _remarks(parts: Parts, iteration: int, quality: float | None, noisy: float |
     if quality is not None and noisy is not None and quality < noisy:
         remarks.append("The restored picture is worse than the noisy one.")
     ema = parts.find(OutputEMA)
-    if parts.cfg.select == "averaged" and ema is not None and ema.alpha**iteration > 0.02:
+    if parts.cfg.select == "averaged" and ema is not None and ema.alpha**iteration > 0.05:
         share = f"{ema.alpha**iteration:.0%}"
         remedy = "a smaller alpha, or select=one_pass"
         if iteration + 1 == parts.data.iterations:

@@ -39,7 +39,8 @@ def estimate_noise(image: NDArray[np.floating]) -> float:
         # A channel without any variation has no coefficient to take the median of: NaN, which means no noise.
         warnings.simplefilter("ignore", RuntimeWarning)
         per_channel = estimate_sigma(image, channel_axis=-1)  # type: ignore[no-untyped-call]
-    return float(np.median(np.nan_to_num(per_channel))) * 255
+    sigma = float(np.median(np.nan_to_num(per_channel))) * 255
+    return sigma if sigma > 1e-6 else 0.0  # rounding of the computation
 
 
 def is_correlated(image: NDArray[np.floating]) -> bool:
