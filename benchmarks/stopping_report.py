@@ -171,13 +171,17 @@ def read_curves(path: Path) -> dict[str, NDArray[np.float64]]:
     }
 
 
-def outcome_of(rule: str, curves: dict[str, NDArray[np.float64]], patience: int | None) -> Outcome:
+def outcome_of(
+    rule: str, curves: dict[str, NDArray[np.float64]], patience: int | None, objective: str = "mse"
+) -> Outcome | None:
     """Replay one rule on the curves of a fit."""
     names, agree = RULES[rule]
-    present = [name for name in names if f"stopping_{name}" in curves]
+    present = [name for name in names if f"stopping_{name}" in curves and (name != "sure" or objective == "mse")]
+    if not present:
+        return None  # the rule abstains
     lags = {name: 0 if name in FOLLOWS_OUTPUT or rule == "wmv, plain" else lag_of(ALPHA) for name in present}
     statistics = {name: (curves[f"stopping_{name}"], lags[name]) for name in present}
-    return replay(statistics, agree=min(agree, len(present)), min_iterations=MIN_ITERATIONS, patience=patience)
+    return replay(statistics, rules=len(names), agree=agree, min_iterations=MIN_ITERATIONS, patience=patience)
 
 
 def judge(case: Case, folder: Path, patience: int | None) -> list[dict[str, Any]]:
@@ -188,7 +192,9 @@ def judge(case: Case, folder: Path, patience: int | None) -> list[dict[str, Any]
     peak = int(np.nanargmax(psnr))
     rows = []
     for rule in RULES:
-        outcome = outcome_of(rule, curves, patience)
+        outcome = outcome_of(rule, curves, patience, summary["objective"])
+        if outcome is None:
+            continue
         chosen = len(psnr) - 1 if outcome.chosen is None else outcome.chosen
         picks = outcome.picks.values()
         unsure = not outcome.settled or not picks or max(picks) > APART * min(picks)

@@ -37,7 +37,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 def test_the_report_names_every_rule_for_every_fit(folder: Path) -> None:
     cases = rows(folder / "cases.csv")
     assert {row["rule"] for row in cases} == {"vote", "wmv", "wmv, plain", "emv", "holdout", "sure"}
-    assert len(cases) == 2 * 6
+    assert len(cases) == 2 * 6 - 1  # SURE does not judge a fit of the absolute error
     for row in cases:
         curve = rows(folder / f"{row['network']}-{row['noise']}-{row['image']}" / "curves.csv")
         psnr = [float(line["psnr_averaged"]) for line in curve]

@@ -167,11 +167,32 @@ def test_a_fit_that_its_cap_ended_is_doubtful() -> None:
     assert "too short" in str(detection.doubt())
 
 
-def test_of_two_rules_the_later_pick_is_handed_back() -> None:
+def test_of_two_rules_that_judge_the_output_the_later_pick_is_handed_back() -> None:
     rules = {"late": Scripted([9.0, 8, 7, 6, 5, 4, 3, 9]), "early": Scripted(V)}
     detection = Detection(rules, agree=2, min_iterations=0, patience=5)
     run(detection)
     assert (detection.chosen() or [0])[0] == 6
+
+
+def test_of_two_rules_one_that_judges_the_output_wins() -> None:
+    rules = {"moves": Scripted([9.0, 8, 7, 6, 5, 4, 3, 9], follows_output=False), "output": Scripted(V)}
+    detection = Detection(rules, agree=2, min_iterations=0, patience=5, alpha=0.5)
+    run(detection)
+    assert detection.picks() == {"moves": 10, "output": 4}
+    assert (detection.chosen() or [0])[0] == 4
+
+
+def test_a_rule_that_judges_the_output_ends_the_fit_alone_in_the_end() -> None:
+    falling = [float(-i) for i in range(100)]
+    for follows, length in ((True, 4 + 3 * 6 + 1), (False, 60)):
+        rules = {"one": Scripted(V, follows), "two": Scripted(falling), "three": Scripted(falling)}
+        detection = Detection(rules, agree=2, min_iterations=0, patience=6, select="one_pass")
+        assert run(detection, 60).curves.recorded == length
+        assert (detection.chosen() or [0])[0] == (4 if follows else 59)
+        assert detection.doubt() is not None
+    # Where every rule must have settled, none ends the fit alone.
+    rules = {"one": Scripted(V), "two": Scripted(falling)}
+    assert run(Detection(rules, agree=2, min_iterations=0, patience=6), 60).curves.recorded == 60
 
 
 class Refusing(Scripted):
@@ -190,12 +211,13 @@ def test_a_rule_that_cannot_judge_abstains_unless_it_is_the_only_one() -> None:
         run(Detection({"cannot": Refusing(V), "nor": Refusing(V)}, agree=2))
 
 
-def test_patience_grows_with_the_minimum_unless_it_is_given() -> None:
-    rules = {"rule": Scripted(V)}
-    assert [Detection(rules).patience_after(minimum) for minimum in (10, 800, 2000)] == [400, 400, 1000]
-    assert Detection(rules, patience=300).patience_after(2000) == 300
-    assert Detection(rules, patience=30).patience_after(2000) == 200  # what the picks trail their minima by
-    assert Detection(rules, patience=30, select="one_pass").patience_after(2000) == 30
+def test_patience_grows_with_the_minimum_unless_it_is_given_and_waits_for_the_pick() -> None:
+    judges, moves = Scripted(V), Scripted(V, follows_output=False)
+    default, short = Detection({"rule": judges}), Detection({"rule": judges}, patience=30)
+    assert [default.patience_after(minimum, judges) for minimum in (10, 800, 2000)] == [400, 400, 1000]
+    assert short.patience_after(2000, judges) == 30
+    assert short.patience_after(2000, moves) == 200  # what the pick trails its minimum by
+    assert Detection({"rule": moves}, patience=30, select="one_pass").patience_after(2000, moves) == 30
 
 
 def test_the_picks_are_looked_at_at_the_cadence() -> None:

@@ -5,9 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from dip_lightning.callbacks import Detection
 from dip_lightning.fit import FitResult
 from dip_lightning.stopping import lag_of
 from dip_lightning.stopping.replay import replay
+from tests.callbacks.test_detection import Scripted, run
 
 
 @pytest.mark.parametrize("agree", [1, 2])
@@ -30,3 +32,24 @@ def test_a_replay_ends_as_the_fit_did(
 def test_without_a_value_there_is_no_pick() -> None:
     outcome = replay({"rule": (np.full(9, np.nan), 3)}, agree=1, min_iterations=0, patience=2)
     assert (outcome.iterations, outcome.settled, outcome.picks, outcome.chosen) == (9, False, {}, None)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_replay_ends_as_the_callback_does_on_any_statistics(seed: int) -> None:
+    # Rules whose statistics are random walks, some judging the output, some not.
+    rng = np.random.default_rng(seed)
+    count = int(rng.integers(1, 4))
+    curves = {f"r{i}": rng.normal(0, 1, 60).cumsum() for i in range(count)}
+    follows = {name: bool(rng.integers(2)) for name in curves}
+    agree, patience = int(rng.integers(1, count + 1)), int(rng.integers(3, 12))
+    rules = {name: Scripted([float(v) for v in curve], follows[name]) for name, curve in curves.items()}
+    detection = Detection(rules, agree=agree, min_iterations=5, patience=patience, alpha=0.5)
+    module = run(detection, 60)
+    lags = {name: 0 if follows[name] else lag_of(0.5) for name in curves}
+    statistics = {name: (curve.astype(np.float32), lags[name]) for name, curve in curves.items()}
+    outcome = replay(statistics, agree=agree, min_iterations=5, patience=patience)
+    chosen = detection.chosen()
+    assert (outcome.iterations, outcome.settled) == (module.curves.recorded, detection.ended_fit)
+    assert outcome.picks == detection.picks()
+    assert chosen is not None
+    assert outcome.chosen == chosen[0]

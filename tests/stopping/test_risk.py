@@ -114,6 +114,13 @@ def test_a_picture_without_noise_from_pixel_to_pixel_cannot_be_judged_by_it(rule
         rule.start(FakeFit(np.zeros((1, 1, 16, 16)), 0.3))  # type: ignore[arg-type]
 
 
+def test_sure_does_not_judge_a_fit_that_minimises_something_else() -> None:
+    fit = FakeFit(np.zeros((1, 1, 8, 8)), SIGMA)
+    fit.objective = l1
+    with pytest.raises(UserError, match="try stopping=holdout"):
+        Sure().start(fit)  # type: ignore[arg-type]
+
+
 def test_sure_needs_the_strength_of_the_noise() -> None:
     with pytest.raises(UserError, match=r"image\.sigma"):
         Sure().start(FakeFit(np.zeros((1, 1, 8, 8))))  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from torch import Tensor
 from dip_lightning.checks import check_choice, check_integer, check_number
 from dip_lightning.errors import UserError
 from dip_lightning.module import DeepImagePrior
-from dip_lightning.stopping import SHORTEST_PATIENCE, StoppingRule, lag_of
+from dip_lightning.stopping import ALONE, SHORTEST_PATIENCE, StoppingRule, choose, lag_of
 
 __all__ = ["Detection", "Picks"]
 
@@ -63,9 +63,9 @@ class Detection(pl.Callback):
     """Drives the stopping rules, keeps the picture of the best iteration on the device, and ends the fit.
 
     A rule has settled when its statistic has had no new minimum for a while (``patience``); the fit ends when
-    ``agree`` of the rules have. Of several rules the middle pick is handed back, the later one of two: a fit loses
-    quality fast before its peak and slowly after it. A rule that needs what a fit does not have, such as noise,
-    abstains where there are others.
+    ``agree`` of the rules have, or when one that judges the output itself has stood alone for three times as long.
+    Whose pick is handed back is told by :func:`dip_lightning.stopping.choose`. A rule that needs what a fit does not
+    have, such as noise, abstains where there are others.
 
     A rule that judges one-pass outputs finds their best iteration; the averaged output trails by its memory, and of it
     the picture 2/(1 − α) iterations later is taken.
@@ -173,21 +173,24 @@ class Detection(pl.Callback):
             self._look(trainer, self._picks, batch_idx)
 
     def _look(self, trainer: pl.Trainer, picks: Picks, iteration: int) -> None:
-        self.settled = [
-            name
-            for name, minimum in zip(self._active, picks.minimum.tolist(), strict=True)
-            if minimum >= 0 and iteration - minimum >= self.patience_after(minimum)
-        ]
-        if len(self.settled) >= min(self.agree, len(self._active)):
+        self.settled, alone = [], False
+        for (name, rule), minimum in zip(self._active.items(), picks.minimum.tolist(), strict=True):
+            patience = self.patience_after(minimum, rule)
+            if minimum >= 0 and iteration - minimum >= patience:
+                self.settled.append(name)
+                alone |= rule.follows_output and iteration - minimum >= ALONE * patience
+        alone = alone and self.agree < len(self.rules)
+        if alone or len(self.settled) >= min(self.agree, len(self._active)):
             self.ended_fit = True
             trainer.should_stop = True
 
-    def patience_after(self, minimum: int) -> int:
-        """How many iterations a minimum must stand, by the iteration it was reached in.
+    def patience_after(self, minimum: int, rule: StoppingRule) -> int:
+        """How many iterations a rule's minimum must stand, by the iteration it was reached in.
 
-        Never less than the lag of the picks: a fit that ended before would hand back its last output.
+        Never less than what the rule's pick trails it by: a fit that ended before would hand back its last output.
         """
-        return max(SHORTEST_PATIENCE, minimum // 2) if self.patience is None else max(self.patience, self._lag)
+        patience = max(SHORTEST_PATIENCE, minimum // 2) if self.patience is None else self.patience
+        return max(patience, 0 if rule.follows_output else self._lag)
 
     def doubt(self) -> str | None:
         """Say in one sentence why the pick should not be trusted; None where nothing speaks against it."""
@@ -199,6 +202,8 @@ class Detection(pl.Callback):
             return f"The fit ended before the stopping rules had settled (best so far: {told})."
         if max(picks.values()) > _APART * min(picks.values()):
             return f"The stopping rules disagree ({told})."
+        if len(self.settled) < min(self.agree, len(self._active)):
+            return f"Only {self.settled[0]} had settled ({told})."
         if self.abstained and len(picks) == 1:
             why = next(iter(self.abstained.values()))
             return f"Only {told.split()[0]} could judge the picture: the others need more than {why}."
@@ -213,9 +218,11 @@ class Detection(pl.Callback):
 
     def chosen(self) -> tuple[int, Tensor] | None:
         """The iteration and the picture that are handed back; None where no rule has a pick. Waits for the device."""
-        order = sorted(self.picks().items(), key=lambda item: item[1])
-        if self._picks is None or not order:
+        picks = self.picks()
+        if self._picks is None or not picks:
             return None
-        name, iteration = order[len(order) // 2]
+        judges = [name for name, rule in self._active.items() if rule.follows_output]
+        voters = len(self._active)
+        name = choose(picks, self.settled, judges, voters=voters, agree=min(self.agree, voters))
         index = list(self._active).index(name)
-        return iteration, self._picks.images[index : index + 1]
+        return picks[name], self._picks.images[index : index + 1]

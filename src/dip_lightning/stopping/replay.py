@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dip_lightning.stopping.rule import SHORTEST_PATIENCE
+from dip_lightning.stopping.rule import ALONE, SHORTEST_PATIENCE, choose
 
 __all__ = ["Outcome", "replay"]
 
@@ -29,41 +29,60 @@ class Outcome:
 
 
 def replay(
-    statistics: Mapping[str, tuple[NDArray[np.floating], int]], *, agree: int, min_iterations: int, patience: int | None
+    statistics: Mapping[str, tuple[NDArray[np.floating], int]],
+    *,
+    rules: int | None = None,
+    agree: int,
+    min_iterations: int,
+    patience: int | None,
 ) -> Outcome:
     """Do what ``callbacks.Detection`` does, with ``check_every=1``.
 
     Args:
-        statistics: For each rule its statistic, one value an iteration, and the lag of its pick behind the minimum.
+        statistics: For each rule its statistic, one value an iteration, and the lag of its pick behind the minimum;
+            a lag of 0 means that it judges the output itself.
+        rules: How many rules there are, those that abstain included; None for as many as have a statistic.
         agree: How many rules must have settled.
         min_iterations: Minima before this iteration do not count.
-        patience: Iterations without a new minimum after which a rule has settled; None as there. No less than the
-            longest lag.
+        patience: Iterations without a new minimum after which a rule has settled; None as there.
+            The lag of a rule's pick is always waited for.
 
     Returns:
         The outcome.
     """
-    if patience is not None:
-        patience = max(patience, *(lag for _, lag in statistics.values()))
+    rules = len(statistics) if rules is None else rules
+    agree = min(agree, len(statistics))
     length = len(next(iter(statistics.values()))[0])
     now = np.arange(length)
     minima = {name: _running_argmin(curve, min_iterations) for name, (curve, _) in statistics.items()}
-    settled = np.stack(
-        [
-            (minimum >= 0)
-            & (now - minimum >= (np.maximum(minimum // 2, SHORTEST_PATIENCE) if patience is None else patience))
-            for minimum in minima.values()
-        ]
-    ).sum(axis=0)
-    ends = np.flatnonzero((settled >= agree) & (now >= min_iterations))
+    waits = {name: np.maximum(_patience(minima[name], patience), lag) for name, (_, lag) in statistics.items()}
+    stood = {name: np.where(minimum >= 0, now - minimum, -1) for name, minimum in minima.items()}
+    settled = {name: stood[name] >= waits[name] for name in statistics}
+    enough = np.sum(list(settled.values()), axis=0) >= agree
+    judges = [name for name, (_, lag) in statistics.items() if lag == 0]
+    if agree < rules:
+        for name in judges:
+            enough |= stood[name] >= ALONE * waits[name]
+    ends = np.flatnonzero(enough & (now >= min_iterations))
     last = int(ends[0]) if len(ends) else length - 1
     picks = {
         name: min(int(minima[name][last]) + lag, last)
         for name, (_, lag) in statistics.items()
         if minima[name][last] >= 0
     }
-    order = sorted(picks.values())
-    return Outcome(last + 1, len(ends) > 0, picks, order[len(order) // 2] if order else None)
+    if not picks:
+        return Outcome(last + 1, len(ends) > 0, picks, None)
+    done = [name for name in settled if settled[name][last]]
+    name = choose(picks, done, judges, voters=len(statistics), agree=agree)
+    return Outcome(last + 1, len(ends) > 0, picks, picks[name])
+
+
+def _patience(minimum: NDArray[np.integer], patience: int | None) -> NDArray[np.integer]:
+    """How long a minimum must stand, for each iteration; see ``Detection.patience_after``."""
+    if patience is not None:
+        return np.full_like(minimum, patience)
+    wait: NDArray[np.integer] = np.maximum(minimum // 2, SHORTEST_PATIENCE)
+    return wait
 
 
 def _running_argmin(curve: NDArray[np.floating], start: int) -> NDArray[np.integer]:

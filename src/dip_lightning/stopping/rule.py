@@ -1,5 +1,6 @@
 """What a stopping rule is."""
 
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from dip_lightning.errors import UserError
@@ -9,13 +10,17 @@ if TYPE_CHECKING:
 
     from dip_lightning.module import DeepImagePrior
 
-__all__ = ["SHORTEST_PATIENCE", "StoppingRule", "check_noise", "lag_of"]
+__all__ = ["ALONE", "SHORTEST_PATIENCE", "StoppingRule", "check_noise", "choose", "lag_of"]
 
 # Less noise than this, on the scale 0 to 255, is none: rounding to 8 bits alone gives 0.3.
 _LEAST_SIGMA = 1.0
 
 # A minimum is believed when it has stood for half as long as it took to reach it, and for at least so many iterations.
 SHORTEST_PATIENCE = 400
+
+# How many times its patience the minimum of a rule that judges the output must stand to end the fit without a second
+# rule. Rules that judge how much the output moves never do: while a fit warms up they have false minima.
+ALONE = 3
 
 
 def lag_of(alpha: float) -> int:
@@ -58,6 +63,35 @@ class StoppingRule(Protocol):
             A tensor of shape () on the device, the lower the better; None as long as nothing can be said.
         """
         ...
+
+
+def choose(
+    picks: Mapping[str, int], settled: Collection[str], judges_output: Collection[str], *, voters: int, agree: int
+) -> str:
+    """Choose among the picks of several rules: the middle one.
+
+    Of two the later one: a fit loses quality fast before its peak and slowly after it. But where only two rules vote,
+    the others having abstained, one that judges the output wins over one that judges how much it moves; and where
+    fewer than were asked for have settled, one that judges the output and has settled wins over those that have not.
+
+    Args:
+        picks: The iteration of each rule's pick, by name; at least one.
+        settled: The rules that have settled.
+        judges_output: The rules that judge the output itself.
+        voters: How many rules judge the picture.
+        agree: How many were to settle.
+
+    Returns:
+        The name of the rule.
+    """
+    judges = [name for name in picks if name in judges_output]
+    names = list(picks)
+    if len(settled) < agree:
+        names = [name for name in judges if name in settled] or names
+    elif voters == 2:
+        names = judges or names
+    order = sorted(names, key=lambda name: picks[name])
+    return order[len(order) // 2]
 
 
 def check_noise(rule: str, sigma: float | None) -> None:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from dip_lightning.checks import check_integer, check_number
 from dip_lightning.errors import UserError
+from dip_lightning.objective import mse
 from dip_lightning.stopping.rule import check_noise
 
 if TYPE_CHECKING:
@@ -55,6 +56,11 @@ class Sure:
             UserError: There is next to no noise, or its strength is not known.
         """
         check_noise("sure", module.sigma)
+        if module.objective is not mse:
+            # Whoever minimises something else does not expect Gaussian noise.
+            raise UserError(
+                "stopping=sure on another objective than the squared error", "objective=mse", "try stopping=holdout"
+            )
         if module.sigma is None:
             raise UserError("stopping=sure without sigma", "the strength of the noise", "try image.sigma=10")
         sigma = module.sigma / 255
