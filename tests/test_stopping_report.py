@@ -56,7 +56,7 @@ def test_a_second_start_fits_nothing_that_is_there(folder: Path) -> None:
     report(folder.parent)
     assert record.stat().st_mtime_ns == before
     report(folder.parent, "--table-only")
-    assert json.loads(record.read_text())["stopping"]["rule"] == "vote"
+    assert json.loads(record.read_text())["stopping"]["rule"] == "all"
 
 
 def test_the_voters_of_the_report_are_those_of_the_configuration() -> None:
