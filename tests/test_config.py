@@ -71,7 +71,7 @@ CHANGES: dict[str, tuple[Any, ...]] = {
     "stopping.patience": (12, STOPPING),
     "stopping.check_every": (7, STOPPING),
     "stopping.select": ("one_pass", STOPPING),
-    "stopping.alpha": (0.9, STOPPING),
+    "stopping.alpha": (0.5, STOPPING),
     "stopping.rules.wmv.window": (7, STOPPING),
     "stopping.rules.wmv.max_samples": (50, STOPPING),
     "stopping.rules.holdout.fraction": (0.2, STOPPING),
