@@ -55,7 +55,7 @@ RULES: dict[str, tuple[tuple[str, ...], int]] = {
 }
 FOLLOWS_OUTPUT = ("holdout", "sure")
 ALPHA, MIN_ITERATIONS, PATIENCE = 0.99, 100, None
-APART = 2.0  # as in callbacks.Detection.doubt
+APART, APART_OF_TWO = 2.0, 1.2  # as in callbacks.Detection.doubt
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,9 @@ def judge(case: Case, folder: Path, patience: int | None) -> list[dict[str, Any]
             continue
         chosen = len(psnr) - 1 if outcome.chosen is None else outcome.chosen
         picks = outcome.picks.values()
-        unsure = not outcome.settled or not picks or max(picks) > APART * min(picks)
+        unsure = (
+            not outcome.settled or not picks or max(picks) > (APART_OF_TWO if len(picks) == 2 else APART) * min(picks)
+        )
         rows.append(
             {
                 "network": case.network,

@@ -158,6 +158,14 @@ def test_picks_that_lie_far_apart_are_doubtful(minima: tuple[int, ...], doubtful
         assert "disagree (0 4, 1 10, 2 25)" in str(detection.doubt())
 
 
+@pytest.mark.parametrize(("minima", "doubtful"), [((20, 23), False), ((20, 25), True)])
+def test_two_picks_must_lie_closer(minima: tuple[int, int], doubtful: bool) -> None:
+    rules = {str(i): Scripted([0.0 if k == m else 1 for k in range(60)]) for i, m in enumerate(minima)}
+    detection = Detection(rules, agree=2, min_iterations=0, patience=30)
+    run(detection, 80)
+    assert (detection.doubt() is not None) == doubtful
+
+
 def test_a_fit_that_its_cap_ended_is_doubtful() -> None:
     detection = Detection({"rule": Scripted(V)}, min_iterations=0, patience=100)
     run(detection, 20)

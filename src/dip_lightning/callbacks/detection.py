@@ -14,8 +14,8 @@ from dip_lightning.stopping import ALONE, SHORTEST_PATIENCE, StoppingRule, choos
 
 __all__ = ["Detection", "Picks"]
 
-# Picks that lie further apart than this factor do not agree.
-_APART = 2.0
+# Picks that lie further apart than this factor do not agree; two of them have no third to settle it.
+_APART, _APART_OF_TWO = 2.0, 1.2
 
 
 class Picks:
@@ -200,7 +200,8 @@ class Detection(pl.Callback):
             return "The fit was too short for a stopping rule; the last output is handed back."
         if not self.ended_fit:
             return f"The fit ended before the stopping rules had settled (best so far: {told})."
-        if max(picks.values()) > _APART * min(picks.values()):
+        apart = _APART_OF_TWO if len(picks) == 2 else _APART
+        if max(picks.values()) > apart * min(picks.values()):
             return f"The stopping rules disagree ({told})."
         if len(self.settled) < min(self.agree, len(self._active)):
             return f"Only {self.settled[0]} had settled ({told})."
