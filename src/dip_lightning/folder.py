@@ -90,6 +90,8 @@ def restore_folder(cfg: DictConfig, run_folder: Path, console: Console | None = 
         if _is_finished(place, picture):
             result.present.append(picture.name)
             continue
+        for events in place.glob("events.out.tfevents*"):  # TensorBoard would draw the curves of both fits
+            events.unlink()
         one = deepcopy(cfg)
         if one.callbacks.get("fit_progress"):
             one.callbacks.fit_progress.title = f"{number}/{len(pictures)} {picture.name}"
