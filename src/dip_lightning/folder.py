@@ -6,12 +6,16 @@ from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.markup import escape
 
 from dip_lightning.errors import UserError
+
+if TYPE_CHECKING:
+    from dip_lightning.fit import FitResult
 
 __all__ = ["FolderResult", "find_pictures", "restore_folder", "tell"]
 
@@ -77,8 +81,6 @@ def restore_folder(cfg: DictConfig, run_folder: Path, console: Console | None = 
     Raises:
         UserError: The folder holds no picture.
     """
-    from dip_lightning.fit import fit  # here: the command line looks for a folder before it needs torch
-
     console = console or Console(emoji=False)
     pictures = find_pictures(Path(cfg.image.path))
     clean = None if cfg.image.clean is None else Path(cfg.image.clean)
@@ -90,16 +92,8 @@ def restore_folder(cfg: DictConfig, run_folder: Path, console: Console | None = 
         if _is_finished(place, picture):
             result.present.append(picture.name)
             continue
-        for events in place.glob("events.out.tfevents*"):  # TensorBoard would draw the curves of both fits
-            events.unlink()
-        one = deepcopy(cfg)
-        if one.callbacks.get("fit_progress"):
-            one.callbacks.fit_progress.title = f"{number}/{len(pictures)} {picture.name}"
         try:
-            truth = None if clean is None else clean / picture.name
-            if truth is not None and not truth.is_file():
-                raise UserError(f"no clean picture {truth}", "one for each picture in image.clean", "add it")
-            fitted = fit(one, place, image=picture, clean=truth)
+            fitted = _fit_one(cfg, picture, place, clean, f"{number}/{len(pictures)} {picture.name}")
         except UserError as error:
             result.failed[picture.name] = str(error)
             continue
@@ -122,6 +116,21 @@ def restore_folder(cfg: DictConfig, run_folder: Path, console: Console | None = 
             break
         result.restored.append(picture.name)
     return result
+
+
+def _fit_one(cfg: DictConfig, picture: Path, place: Path, clean: Path | None, title: str) -> "FitResult":
+    """Fit one picture of a folder."""
+    from dip_lightning.fit import fit  # here: the command line looks for a folder before it needs torch
+
+    truth = None if clean is None else clean / picture.name
+    if truth is not None and not truth.is_file():
+        raise UserError(f"no clean picture {truth}", "one for each picture in image.clean", "add it")
+    for events in place.glob("events.out.tfevents*"):  # TensorBoard would draw the curves of both fits
+        events.unlink()
+    one = deepcopy(cfg)
+    if one.callbacks.get("fit_progress"):
+        one.callbacks.fit_progress.title = title
+    return fit(one, place, image=picture, clean=truth)
 
 
 def _is_finished(place: Path, picture: Path) -> bool:
