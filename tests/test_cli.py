@@ -95,6 +95,8 @@ def test_a_job_that_fails_does_not_lose_the_others(dip: Dip, tmp_path: Path) -> 
         (["logger="], "expected one of none, tensorboard"),
         (["image.path=grün.png"], """'image.path="grün.png"'"""),
         (["image.path="], "image.path="),
+        (["image.path=it's.png"], """'image.path="it'"'"'s.png"'"""),
+        (["stopping=none", "stopping.patience=3"], "try stopping=vote"),
         (["image.path=http://host/photo.png"], "a file on this machine"),
         (["image.size=100000000"], "at most 178 megapixels"),
         (["seed=4294967296"], "at most 4294967295"),

@@ -4,7 +4,7 @@ import re
 import textwrap
 from pathlib import Path
 
-__all__ = ["find_keys", "help_text"]
+__all__ = ["find_defaults", "find_keys", "help_text"]
 
 _USAGE = """\
 dip: restore an image with Deep Image Prior
@@ -51,6 +51,16 @@ def help_text(conf: Path) -> str:
             lines.append(_wrap(f"  {group.name}={option.stem}{mark}", _describe(option)))
         parts.append("\n".join(lines) + "\n" + _merged_keys(options, group.name, defaults.get(group.name, "")))
     return "\n".join(parts)
+
+
+def find_defaults(conf: Path) -> set[str]:
+    """Find the default option of every group: ``{"model=resunet", ...}``.
+
+    Args:
+        conf: The folder of the configuration.
+    """
+    text = (conf / "config.yaml").read_text(encoding="utf-8")
+    return {f"{group}={option}" for group, option in re.findall(r"^  - (\w+): (\w+)", text, re.MULTILINE)}
 
 
 def find_keys(conf: Path) -> dict[str, list[str]]:

@@ -2,13 +2,14 @@
 
 import difflib
 import re
+import shlex
 from pathlib import Path
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
 from dip_lightning.errors import UserError
-from dip_lightning.help_text import find_keys
+from dip_lightning.help_text import find_defaults, find_keys
 
 __all__ = ["CONFIGURATION_ERRORS", "of_group_choice", "translate"]
 
@@ -60,14 +61,17 @@ def _of_syntax(override: str) -> UserError:
     if not separator or not key:
         return UserError(override, "KEY=VALUE", "see dip --help")
     quoted = value.strip("'\"").replace("\\", "\\\\").replace('"', '\\"')
-    return UserError(override, "a value that Hydra can read", f"quote it for Hydra and the shell: '{key}=\"{quoted}\"'")
+    for_shell = shlex.quote(f'{key}="{quoted}"')
+    return UserError(override, "a value that Hydra can read", f"quote it for Hydra and the shell: {for_shell}")
 
 
 def _of_unknown_key(key: str, conf: Path) -> UserError:
     known = find_keys(conf)
     if key in known:
-        holders = ", ".join(known[key])
-        return UserError(key, f"a key of the chosen option; this is one of {holders}", f"try {known[key][0]}")
+        # The default option of a group first, where it is one of them.
+        chosen = find_defaults(conf)
+        holders = sorted(known[key], key=lambda option: option not in chosen)
+        return UserError(key, f"a key of the chosen option; this is one of {', '.join(holders)}", f"try {holders[0]}")
     groups = [folder.name for folder in conf.iterdir() if folder.is_dir()]
     nearest = difflib.get_close_matches(key, [*known, *groups], n=1, cutoff=0)[0]
     return UserError(key, "a key or a group of the configuration", f"try {nearest}, or see dip --help")
