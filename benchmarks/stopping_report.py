@@ -28,7 +28,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from dip_lightning.stopping.replay import Outcome, replay
-from dip_lightning.stopping.rule import lag_of
+from dip_lightning.stopping.rule import disagree, lag_of
 
 NOISES = {
     "gaussian15": ["degradation=gaussian", "degradation.sigma=15"],
@@ -55,7 +55,6 @@ RULES: dict[str, tuple[tuple[str, ...], int]] = {
 }
 FOLLOWS_OUTPUT = ("holdout", "sure")
 ALPHA, MIN_ITERATIONS, PATIENCE = 0.99, 100, None
-APART, APART_OF_TWO = 2.0, 1.2  # as in callbacks.Detection.doubt
 
 
 @dataclass(frozen=True)
@@ -196,10 +195,7 @@ def judge(case: Case, folder: Path, patience: int | None) -> list[dict[str, Any]
         if outcome is None:
             continue
         chosen = len(psnr) - 1 if outcome.chosen is None else outcome.chosen
-        picks = outcome.picks.values()
-        unsure = (
-            not outcome.settled or not picks or max(picks) > (APART_OF_TWO if len(picks) == 2 else APART) * min(picks)
-        )
+        unsure = not outcome.settled or not outcome.picks or disagree(outcome.picks.values())
         rows.append(
             {
                 "network": case.network,

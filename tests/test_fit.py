@@ -226,6 +226,7 @@ def test_the_stopping_rules_are_in_tensorboard(tiny_fit: Callable[..., FitResult
     stopping = result.summary["stopping"]
     (detected,) = events.Scalars("hparam/detected_iteration")
     (gap,) = events.Scalars("hparam/detection_gap_db")
+    assert [event.step for event in events.Scalars("stopping/detected")] == [stopping["iteration"]]
     assert (detected.value, gap.value) == pytest.approx((stopping["iteration"], stopping["gap_db"]))
     assert stopping["iteration"] < result.summary["iterations"] < 90
     assert "stopped by itself" in stopping["reason"]

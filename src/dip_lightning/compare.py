@@ -13,7 +13,7 @@ from rich.table import Table
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from dip_lightning.data.image_io import read_image
-from dip_lightning.errors import UserError
+from dip_lightning.errors import UserError, mistakes_in_one_line
 from dip_lightning.figures import write_comparison
 
 __all__ = ["Whiteness", "main", "measure_whiteness", "psnr_ssim"]
@@ -104,22 +104,16 @@ def main() -> NoReturn:
     """
     parser = argparse.ArgumentParser(
         prog="dip-compare",
-        description="Compare a restored picture with its clean one: PSNR, SSIM, and whether what is left of the error, "
-        "and what was removed, is noise or picture.",
+        description="Compare a restored picture with its clean one: PSNR, SSIM, and whether what was removed, and the "
+        "error that is left, is white as noise from pixel to pixel is.",
     )
     parser.add_argument("restored", help="the restored picture")
     parser.add_argument("clean", nargs="?", help="its clean picture, if there is one")
     parser.add_argument("--noisy", help="the picture that was restored: shows what was removed from it")
     parser.add_argument("--out", type=Path, help="write the pictures and their differences side by side (PNG)")
     options = parser.parse_args()
-    try:
+    with mistakes_in_one_line("dip-compare"):
         _compare(options.restored, options.clean, options.noisy, options.out)
-    except UserError as error:
-        print(f"dip-compare: {error}", file=sys.stderr)
-        sys.exit(2)
-    except OSError as error:
-        print(f"dip-compare: {options.out} cannot be written ({error.strerror or error})", file=sys.stderr)
-        sys.exit(2)
     sys.exit(0)
 
 
@@ -151,8 +145,8 @@ def _compare(restored: str, clean: str | None, noisy: str | None, out: Path | No
             highlight=False,
         )
     if out is not None:
-        console.print(f"Written: {out}", soft_wrap=True, highlight=False, markup=False)
         write_comparison(out, images | {title: _shown(difference) for title, difference in differences.items()})
+        console.print(f"Written: {out}", soft_wrap=True, highlight=False, markup=False)
 
 
 def _table(images: dict[str, NDArray[np.floating]], clean: NDArray[np.floating]) -> Table:
@@ -162,7 +156,7 @@ def _table(images: dict[str, NDArray[np.floating]], clean: NDArray[np.floating])
         table.add_column(title, justify="right" if title else "left")
     for name, image in images.items():
         quality, similarity = psnr_ssim(image, clean)
-        table.add_row(name, f"{quality:.2f}", f"{similarity:.4f}")
+        table.add_row(name, f"{quality:.2f}", "too small" if np.isnan(similarity) else f"{similarity:.4f}")
     return table
 
 

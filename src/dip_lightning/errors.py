@@ -1,6 +1,10 @@
-"""The one exception for what a user can cause and can mend."""
+"""The one exception for what a user can cause and can mend, and how a small command tells of it."""
 
-__all__ = ["UserError"]
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["UserError", "mistakes_in_one_line"]
 
 
 class UserError(ValueError):
@@ -23,3 +27,24 @@ class UserError(ValueError):
         self.remedy = remedy
         # File names and values may hold line breaks; the message must stay one line.
         super().__init__(" ".join(f"{problem}: expected {expected}; {remedy}".split()))
+
+
+@contextmanager
+def mistakes_in_one_line(program: str) -> Iterator[None]:
+    """End a small command on a mistake of the user, or a file that cannot be written, with one line and exit code 2.
+
+    Args:
+        program: The name of the command.
+
+    Raises:
+        SystemExit: 2, after a mistake.
+    """
+    try:
+        yield
+    except UserError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+    except OSError as error:
+        print(f"{program}: {error.filename or 'a file'} cannot be written ({error.strerror or error})", file=sys.stderr)
+    else:
+        return
+    sys.exit(2)

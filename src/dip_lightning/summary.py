@@ -7,6 +7,7 @@ from torch import Tensor
 
 from dip_lightning import environment
 from dip_lightning.callbacks import Detection, DivergenceGuard, Interrupt, OutputEMA, PeakPSNR
+from dip_lightning.data import Observation
 from dip_lightning.metrics import psnr
 from dip_lightning.parts import Parts
 
@@ -36,7 +37,7 @@ def summarise(parts: Parts, selected: Tensor, iteration: int, seconds: float) ->
         quality, noisy = float(psnr(selected.to(clean), clean)), float(psnr(module.observation, clean))
     interrupt = parts.find(Interrupt)
     guard, detection = parts.find(DivergenceGuard), parts.find(Detection)
-    picks = {} if detection is None else detection.picks()
+    doubt = None if detection is None else _doubt(detection, observation)
     return {
         "model": cfg.model._target_.rsplit(".", 1)[-1].lower(),
         "num_parameters": sum(parameter.numel() for parameter in module.network.parameters()),
@@ -68,15 +69,15 @@ def summarise(parts: Parts, selected: Tensor, iteration: int, seconds: float) ->
             "rule": "none" if detection is None else detection.name,
             "iteration": iteration,
             "reason": _reason(parts, iterations),
-            "unsure": _doubt(parts),
+            "unsure": doubt,
             "psnr": quality,
             "gap_db": None if averaged is None or quality is None else averaged["peak_psnr"] - quality,
-            "picks": picks,
+            "picks": {} if detection is None else detection.picks(),
             "abstained": {} if detection is None else detection.abstained,
             "cap": parts.data.iterations,
         },
         "selected": {"output": cfg.select, "iteration": iteration, "psnr": quality},
-        "remarks": _remarks(parts, iteration, quality, noisy),
+        "remarks": _remarks(parts, iteration, doubt, quality, noisy),
         "signal": None if interrupt is None else interrupt.signal,
         "restores": [] if guard is None else guard.restored_at,
         "versions": environment.versions(),
@@ -98,23 +99,20 @@ def _reason(parts: Parts, iterations: int) -> str:
     return "All iterations were done." if iterations == parts.data.iterations else "It ended early."
 
 
-def _doubt(parts: Parts) -> str | None:
+def _doubt(detection: Detection, observation: Observation) -> str | None:
     """Say in one sentence why what the stopping rules chose should not be trusted; None where nothing says so."""
-    detection = parts.find(Detection)
-    if detection is None:
-        return None
-    if detection.doubt() is None and parts.data.observation.correlated:
+    doubt = detection.doubt()
+    if doubt is None and observation.correlated:
         return (
             "Neighbouring pixels seem to share their noise (JPEG, demosaicing, scaling), or there is hardly any: "
             "no stopping rule can tell such noise from picture."
         )
-    return detection.doubt()
+    return doubt
 
 
-def _remarks(parts: Parts, iteration: int, quality: float | None, noisy: float | None) -> list[str]:
+def _remarks(parts: Parts, iteration: int, doubt: str | None, quality: float | None, noisy: float | None) -> list[str]:
     """What the user should know of the picture that is handed back."""
     remarks = []
-    doubt = _doubt(parts)
     if doubt is not None:
         remarks.append(f"Unsure. {doubt} Look at the picture.")
     if quality is not None and noisy is not None and quality < noisy:

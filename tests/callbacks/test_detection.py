@@ -16,6 +16,7 @@ from dip_lightning.errors import UserError
 from dip_lightning.fit import FitResult
 from dip_lightning.models import UNet
 from dip_lightning.module import DeepImagePrior
+from dip_lightning.stopping import patience_after
 
 
 class Scripted:
@@ -213,6 +214,8 @@ def test_a_rule_that_cannot_judge_abstains_unless_it_is_the_only_one() -> None:
     detection = Detection(rules, agree=2, min_iterations=0, patience=6)
     assert run(detection).curves.recorded == 11
     assert detection.picks() == {"can": 4}
+    assert detection.abstained == {"cannot": "some"}
+    assert detection.doubt() == "Only can could judge the picture; cannot needs some."
     with pytest.raises(UserError, match="no noise"):
         run(Detection({"cannot": Refusing(V)}))
     with pytest.raises(UserError, match="no stopping rule"):
@@ -220,12 +223,16 @@ def test_a_rule_that_cannot_judge_abstains_unless_it_is_the_only_one() -> None:
 
 
 def test_patience_grows_with_the_minimum_unless_it_is_given_and_waits_for_the_pick() -> None:
-    judges, moves = Scripted(V), Scripted(V, follows_output=False)
-    default, short = Detection({"rule": judges}), Detection({"rule": judges}, patience=30)
-    assert [default.patience_after(minimum, judges) for minimum in (10, 800, 2000)] == [400, 400, 1000]
-    assert short.patience_after(2000, judges) == 30
-    assert short.patience_after(2000, moves) == 200  # what the pick trails its minimum by
-    assert Detection({"rule": moves}, patience=30, select="one_pass").patience_after(2000, moves) == 30
+    assert patience_after(np.array([10, 800, 2000]), None, 0).tolist() == [400, 400, 1000]
+    assert patience_after(np.array([10, 2000]), 30, 0).tolist() == [30, 30]
+    assert int(patience_after(2000, 30, 200)) == 200  # what the pick trails its minimum by
+    assert int(patience_after(2000, None, 200)) == 1000
+
+
+def test_the_detection_is_marked_in_the_curves() -> None:
+    module = run(Detection({"rule": Scripted(V)}, min_iterations=0, patience=6))
+    marked = module.curves.block()["detected"]
+    assert np.flatnonzero(np.isfinite(marked)).tolist() == [4]
 
 
 def test_the_picks_are_looked_at_at_the_cadence() -> None:

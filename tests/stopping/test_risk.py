@@ -79,7 +79,7 @@ def test_of_a_small_picture_at_least_sixteen_pixels_are_held_out() -> None:
     fit = FakeFit(np.zeros((1, 1, 8, 8)))
     HeldOut(0.02).start(fit)  # type: ignore[arg-type]
     assert int((fit.weight == 0).sum()) == 16
-    with pytest.raises(UserError, match=r"5x5 pixels.*stopping=wmv"):
+    with pytest.raises(UserError, match=r"on 5x5: expected at least 32 pixels; try stopping=wmv"):
         HeldOut(0.02).start(FakeFit(np.zeros((1, 1, 5, 5))))  # type: ignore[arg-type]
 
 

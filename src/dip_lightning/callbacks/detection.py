@@ -10,12 +10,9 @@ from torch import Tensor
 from dip_lightning.checks import check_choice, check_integer, check_number
 from dip_lightning.errors import UserError
 from dip_lightning.module import DeepImagePrior
-from dip_lightning.stopping import ALONE, SHORTEST_PATIENCE, StoppingRule, choose, lag_of
+from dip_lightning.stopping import ALONE, StoppingRule, choose, disagree, lag_of, patience_after
 
 __all__ = ["Detection", "Picks"]
-
-# Picks that lie further apart than this factor do not agree; two of them have no third to settle it.
-_APART, _APART_OF_TWO = 2.0, 1.2
 
 
 class Picks:
@@ -56,7 +53,7 @@ class Picks:
         self.minimum = torch.where(better, iteration, self.minimum)
         follows = good & (self.minimum >= 0) & (iteration - self.minimum <= self._lags)
         self.iteration = torch.where(follows, iteration, self.iteration)
-        self.images = torch.where(follows[:, None, None, None], output, self.images)
+        torch.where(follows[:, None, None, None], output, self.images, out=self.images)
 
 
 class Detection(pl.Callback):
@@ -73,7 +70,7 @@ class Detection(pl.Callback):
     Attributes:
         settled: The rules that had settled when the fit ended, by name.
         ended_fit: Whether the rules ended the fit.
-        abstained: The rules that could not judge the picture, by name, and why.
+        abstained: The rules that could not judge the picture, by name, and what they would have needed.
     """
 
     def __init__(
@@ -107,7 +104,7 @@ class Detection(pl.Callback):
         if not self.rules:
             raise UserError("stopping.rules={}", "at least one rule", "try stopping=wmv, or stopping=none")
         self.agree = check_integer("stopping.agree", agree, 1, len(self.rules), example=1)
-        self.min_iterations = check_integer("stopping.min_iterations", min_iterations, 0, example=200)
+        self.min_iterations = check_integer("stopping.min_iterations", min_iterations, 0, example=100)
         if patience is not None:
             check_integer("stopping.patience", patience, 1, example=500)
         self.patience = patience
@@ -143,13 +140,12 @@ class Detection(pl.Callback):
             except UserError as error:
                 if len(self.rules) == 1:
                     raise
-                self.abstained[name] = error.problem.split(" on ", 1)[-1]
+                self.abstained[name] = error.expected
             else:
                 self._active[name] = rule
         if not self._active:
             raise UserError("no stopping rule can judge this picture", "one that can", "try stopping=wmv")
-        lags = [0 if rule.follows_output else self._lag for rule in self._active.values()]
-        self._picks = Picks(pl_module.observation, lags)
+        self._picks = Picks(pl_module.observation, [self._lag_of(rule) for rule in self._active.values()])
 
     @torch.no_grad()
     def on_train_batch_end(  # type: ignore[override]
@@ -175,7 +171,7 @@ class Detection(pl.Callback):
     def _look(self, trainer: pl.Trainer, picks: Picks, iteration: int) -> None:
         self.settled, alone = [], False
         for (name, rule), minimum in zip(self._active.items(), picks.minimum.tolist(), strict=True):
-            patience = self.patience_after(minimum, rule)
+            patience = int(patience_after(minimum, self.patience, self._lag_of(rule)))
             if minimum >= 0 and iteration - minimum >= patience:
                 self.settled.append(name)
                 alone |= rule.follows_output and iteration - minimum >= ALONE * patience
@@ -184,13 +180,17 @@ class Detection(pl.Callback):
             self.ended_fit = True
             trainer.should_stop = True
 
-    def patience_after(self, minimum: int, rule: StoppingRule) -> int:
-        """How many iterations a rule's minimum must stand, by the iteration it was reached in.
+    def on_train_end(self, trainer: pl.Trainer, pl_module: DeepImagePrior) -> None:  # type: ignore[override]
+        """Mark the detected iteration in the curves and in the loggers."""
+        chosen = self.chosen()
+        if chosen is not None:
+            pl_module.curves.record("detected", chosen[0], torch.ones(()))
+            for logger in trainer.loggers:
+                logger.log_metrics({"stopping/detected": 1.0}, step=chosen[0])
 
-        Never less than what the rule's pick trails it by: a fit that ended before would hand back its last output.
-        """
-        patience = max(SHORTEST_PATIENCE, minimum // 2) if self.patience is None else self.patience
-        return max(patience, 0 if rule.follows_output else self._lag)
+    def _lag_of(self, rule: StoppingRule) -> int:
+        """How many iterations a rule's pick trails its minimum."""
+        return 0 if rule.follows_output else self._lag
 
     def doubt(self) -> str | None:
         """Say in one sentence why the pick should not be trusted; None where nothing speaks against it."""
@@ -200,14 +200,13 @@ class Detection(pl.Callback):
             return "The fit was too short for a stopping rule; the last output is handed back."
         if not self.ended_fit:
             return f"The fit ended before the stopping rules had settled (best so far: {told})."
-        apart = _APART_OF_TWO if len(picks) == 2 else _APART
-        if max(picks.values()) > apart * min(picks.values()):
+        if disagree(picks.values()):
             return f"The stopping rules disagree ({told})."
         if len(self.settled) < min(self.agree, len(self._active)):
             return f"Only {self.settled[0]} had settled ({told})."
-        if self.abstained and len(picks) == 1:
-            why = next(iter(self.abstained.values()))
-            return f"Only {told.split()[0]} could judge the picture: the others need more than {why}."
+        if self.abstained and len(self._active) == 1:
+            needs = ", ".join(f"{name} needs {what}" for name, what in self.abstained.items())
+            return f"Only {told.split()[0]} could judge the picture; {needs}."
         return None
 
     def picks(self) -> dict[str, int]:

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from dip_lightning.errors import UserError
+from dip_lightning.errors import mistakes_in_one_line
 from dip_lightning.report.charts import write_curves, write_factors
 from dip_lightning.report.page import write_page
 from dip_lightning.report.runs import find_runs, group_runs
@@ -55,14 +55,8 @@ def main() -> NoReturn:
     parser.add_argument("runs", nargs="+", type=Path, help="run folders, or folders that hold some: outputs")
     parser.add_argument("--out", type=Path, default=Path("outputs/report"), help="where to write (outputs/report)")
     options = parser.parse_args()
-    try:
+    with mistakes_in_one_line("dip-report"):
         written = write_report(options.runs, options.out)
-    except UserError as error:
-        print(f"dip-report: {error}", file=sys.stderr)
-        sys.exit(2)
-    except OSError as error:
-        print(f"dip-report: {error.filename or options.out} cannot be written ({error.strerror})", file=sys.stderr)
-        sys.exit(2)
     print((options.out / "table.md").read_text(encoding="utf-8"))
     print("\n".join(str(path) for path in written))
     sys.exit(0)

@@ -57,7 +57,9 @@ class HeldOut:
         share = min(_ENOUGH / (height * width), _LARGEST_SHARE) if self.fraction is None else self.fraction
         count = max(round(share * height * width), _FEWEST)
         if 2 * count > height * width:
-            raise UserError(f"{height}x{width} pixels, some held out", f"at least {2 * _FEWEST}", "try stopping=wmv")
+            raise UserError(
+                f"stopping=holdout on {height}x{width}", f"at least {2 * _FEWEST} pixels", "try stopping=wmv"
+            )
         # Drawn on the host, so that every device holds the same pixels out.
         order = torch.randperm(height * width, generator=torch.Generator().manual_seed(self.seed))
         self._held = order[:count].to(observation.device)

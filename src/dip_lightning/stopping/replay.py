@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dip_lightning.stopping.rule import ALONE, SHORTEST_PATIENCE, choose
+from dip_lightning.stopping.rule import ALONE, choose, patience_after
 
 __all__ = ["Outcome", "replay"]
 
@@ -55,7 +55,7 @@ def replay(
     length = len(next(iter(statistics.values()))[0])
     now = np.arange(length)
     minima = {name: _running_argmin(curve, min_iterations) for name, (curve, _) in statistics.items()}
-    waits = {name: np.maximum(_patience(minima[name], patience), lag) for name, (_, lag) in statistics.items()}
+    waits = {name: patience_after(minima[name], patience, lag) for name, (_, lag) in statistics.items()}
     stood = {name: np.where(minimum >= 0, now - minimum, -1) for name, minimum in minima.items()}
     settled = {name: stood[name] >= waits[name] for name in statistics}
     enough = np.sum(list(settled.values()), axis=0) >= agree
@@ -75,14 +75,6 @@ def replay(
     done = [name for name in settled if settled[name][last]]
     name = choose(picks, done, judges, voters=len(statistics), agree=agree)
     return Outcome(last + 1, len(ends) > 0, picks, picks[name])
-
-
-def _patience(minimum: NDArray[np.integer], patience: int | None) -> NDArray[np.integer]:
-    """How long a minimum must stand, for each iteration; see ``Detection.patience_after``."""
-    if patience is not None:
-        return np.full_like(minimum, patience)
-    wait: NDArray[np.integer] = np.maximum(minimum // 2, SHORTEST_PATIENCE)
-    return wait
 
 
 def _running_argmin(curve: NDArray[np.floating], start: int) -> NDArray[np.integer]:

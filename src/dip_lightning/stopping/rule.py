@@ -3,6 +3,9 @@
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dip_lightning.errors import UserError
 
 if TYPE_CHECKING:
@@ -10,13 +13,16 @@ if TYPE_CHECKING:
 
     from dip_lightning.module import DeepImagePrior
 
-__all__ = ["ALONE", "SHORTEST_PATIENCE", "StoppingRule", "check_noise", "choose", "lag_of"]
+__all__ = ["ALONE", "StoppingRule", "check_noise", "choose", "disagree", "lag_of", "patience_after"]
 
 # Less noise than this, on the scale 0 to 255, is none: rounding to 8 bits alone gives 0.3.
 _LEAST_SIGMA = 1.0
 
 # A minimum is believed when it has stood for half as long as it took to reach it, and for at least so many iterations.
-SHORTEST_PATIENCE = 400
+_SHORTEST_PATIENCE = 400
+
+# Picks that lie further apart than this factor do not agree; two of them have no third to settle it.
+_APART, _APART_OF_TWO = 2.0, 1.2
 
 # How many times its patience the minimum of a rule that judges the output must stand to end the fit without a second
 # rule. Rules that judge how much the output moves never do: while a fit warms up they have false minima.
@@ -63,6 +69,28 @@ class StoppingRule(Protocol):
             A tensor of shape () on the device, the lower the better; None as long as nothing can be said.
         """
         ...
+
+
+def patience_after(minimum: int | NDArray[np.integer], patience: int | None, lag: int) -> NDArray[np.integer]:
+    """How many iterations a minimum must stand until its rule has settled.
+
+    Args:
+        minimum: The iteration that it was reached in, one or several.
+        patience: What was asked for; None for half of ``minimum``, but at least 400.
+        lag: How many iterations the rule's pick trails its minimum. So long is always waited: a fit that ended before
+            would hand back its last output.
+
+    Returns:
+        As many numbers of iterations as there are minima.
+    """
+    asked = np.maximum(np.asarray(minimum) // 2, _SHORTEST_PATIENCE) if patience is None else patience
+    waited: NDArray[np.integer] = np.maximum(asked, np.full_like(minimum, lag))
+    return waited
+
+
+def disagree(picks: Collection[int]) -> bool:
+    """Whether the iterations that rules picked lie too far apart for one answer: a factor of 2, or 1.2 of two rules."""
+    return max(picks) > (_APART_OF_TWO if len(picks) == 2 else _APART) * min(picks)
 
 
 def choose(
