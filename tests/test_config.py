@@ -91,6 +91,7 @@ CHANGES: dict[str, tuple[Any, ...]] = {
     "callbacks.pictures.every": (2,),
     "callbacks.fit_progress.line_every": (1.5, [*(o for o in TINY_UNET if "fit_progress" not in o)]),
     "callbacks.fit_progress.title": ("1/2", [*(o for o in TINY_UNET if "fit_progress" not in o)]),
+    "callbacks.fit_progress.bar": ("false", [*(o for o in TINY_UNET if "fit_progress" not in o)]),
     "trainer.accelerator": ("auto",),
     "trainer.log_every_n_steps": (2,),
     "trainer.deterministic": ("true",),
@@ -127,7 +128,7 @@ def fingerprint(overrides: list[str], folder: Path) -> dict[str, Any]:
         built["log_every_n_steps"] = self.log_every_n_steps  # type: ignore[attr-defined]
         for callback in self.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, FitProgress):
-                built["line_every"] = callback.line_every, callback.title
+                built["line_every"] = callback.line_every, callback.title, callback.bar
             if isinstance(callback, DivergenceGuard):
                 built["guard"] = dict(vars(callback))
         weight = next(p for p in module.parameters() if p.ndim == 4)

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import NoReturn
 
 import hydra
+from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from dip_lightning.config import config_folder, register_resolvers
-from dip_lightning.errors import UserError
+from dip_lightning.errors import JobsFailedError, UserError
+from dip_lightning.finished import is_finished
 from dip_lightning.help_text import help_text
 from dip_lightning.mistakes import CONFIGURATION_ERRORS, of_group_choice, translate
 
@@ -23,8 +25,8 @@ log = logging.getLogger(__name__)
 
 UNEXPECTED, USER_ERROR, INTERRUPTED = 1, 2, 130
 
-# For each job of a multirun its exit code; one that fails does not keep the others from running.
-_jobs: list[int] = []
+# At import, too: a launcher may run a job in a process of its own.
+register_resolvers()
 
 
 def main() -> NoReturn:
@@ -43,10 +45,11 @@ def main() -> NoReturn:
         sys.exit(0)
     # Hydra then raises what it would print, and the message can be made one line.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    register_resolvers()
-    _jobs.clear()
     try:
         _run()
+    except JobsFailedError as error:
+        _complain(str(error))
+        sys.exit(UNEXPECTED if UNEXPECTED in error.codes else USER_ERROR)
     except (UserError, *CONFIGURATION_ERRORS) as error:
         _complain(translate(error, config_folder()))
         sys.exit(USER_ERROR)
@@ -61,21 +64,21 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         _complain("interrupted before there was anything to write")
         sys.exit(INTERRUPTED)
-    failed = [code for code in _jobs if code != 0]
-    if failed:
-        _complain(f"{len(failed)} of {len(_jobs)} jobs failed; the results of the others are kept")
-    sys.exit(UNEXPECTED if UNEXPECTED in failed else USER_ERROR if failed else 0)
+    sys.exit(0)
 
 
 @hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")
-def _run(cfg: DictConfig) -> None:
+def _run(cfg: DictConfig) -> int:
     hydra_config = HydraConfig.get()
     run_folder = Path(hydra_config.runtime.output_dir)
     single = hydra_config.mode is RunMode.RUN
     job = "" if single else f"job {hydra_config.job.num}: "
     code = 0
     try:
-        code = _fit(cfg, run_folder)
+        if not single and is_finished(run_folder, cfg):
+            print(f"{job}finished before: {run_folder}")
+            return 0
+        code = _fit(cfg, run_folder, None if single else hydra_config)
     # Raised through Hydra, it would come with a second line, and end a multirun.
     except (UserError, *CONFIGURATION_ERRORS) as error:
         _complain(f"{job}{translate(error, config_folder())}")
@@ -90,23 +93,36 @@ def _run(cfg: DictConfig) -> None:
         _complain(f"{job}{type(error).__name__}: {error}")
         code = UNEXPECTED
     if code > 128 and not single:
-        _complain(f"{job}interrupted; the jobs after it were not started")
-    if single or code > 128:
+        _complain(f"{job}interrupted; the same command goes on with it")
+    # A job that runs in a process of its own hands its code back.
+    if single or (code > 128 and _one_after_another(hydra_config)):
         sys.exit(code)
-    _jobs.append(code)
+    return code
 
 
-def _fit(cfg: DictConfig, run_folder: Path) -> int:
-    """Run one fit and print its table, or fit a folder; returns the exit code."""
+def _fit(cfg: DictConfig, run_folder: Path, sweep: HydraConf | None) -> int:
+    """Run one fit and print its table (of a sweep's job, a line), or fit a folder; returns the exit code."""
     if isinstance(cfg.image.path, str) and cfg.image.path and Path(cfg.image.path).is_dir():
         return _fit_folder(cfg, run_folder)
     # Here, not above: `dip --help` and tab completion must not wait for torch.
-    from dip_lightning.console import print_summary
+    from dip_lightning.console import print_job, print_summary
     from dip_lightning.fit import fit
 
+    if sweep is not None and cfg.callbacks.get("fit_progress"):
+        cfg.callbacks.fit_progress.title = f"job {sweep.job.num}"
+        # Jobs at the same time would draw their bars over each other.
+        cfg.callbacks.fit_progress.bar &= _one_after_another(sweep)
     result = fit(cfg, run_folder)
-    print_summary(result.summary, run_folder)
+    if sweep is None:
+        print_summary(result.summary, run_folder)
+    else:
+        print_job(sweep.job.num, sweep.job.override_dirname.replace(",", " "), result.summary, run_folder)
     return 0 if result.signal is None else 128 + result.signal
+
+
+def _one_after_another(hydra_config: HydraConf) -> bool:
+    """Whether the jobs of a sweep run in this process, one after another."""
+    return str(hydra_config.launcher._target_).endswith(".BasicLauncher")
 
 
 def _fit_folder(cfg: DictConfig, run_folder: Path) -> int:

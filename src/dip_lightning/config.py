@@ -30,7 +30,8 @@ def register_resolvers() -> None:
 
     ``${if_gpu:accelerator,with,without}`` is how a preset chooses its size by the machine, and
     ``${run_folder:image,overrides,now}`` is where a run is written: a folder of pictures to a place that the same
-    command finds again, so that it can go on; anything else to a new one.
+    command finds again, so that it can go on; anything else to a new one. ``${sweep_folder:}`` is such a place for a
+    sweep.
     """
 
     def if_gpu(accelerator: str, with_gpu: Any, without: Any) -> Any:
@@ -47,7 +48,16 @@ def register_resolvers() -> None:
         settings = "\0".join([str(Path(image).resolve()), *others])
         return f"folders/{name}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
 
+    def sweep_folder(overrides: Sequence[str]) -> str:
+        chosen = {key: value for key, _, value in (override.partition("=") for override in overrides)}
+        names = [chosen[key] for key in ("experiment", "size") if key in chosen] or ["sweep"]
+        # The order counts, since jobs are numbered by it.
+        digest = hashlib.sha256("\0".join(overrides).encode()).hexdigest()[:8]
+        return re.sub(r"[^\w.-]", "_", "-".join([*names, digest]))
+
     OmegaConf.register_new_resolver("if_gpu", if_gpu, replace=True)
+    # Cached, since the overrides of a job are not those of its sweep; Hydra hands the sweep's cache to its jobs.
+    OmegaConf.register_new_resolver("sweep_folder", sweep_folder, replace=True, use_cache=True)
     OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)
 
 

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-__all__ = ["print_summary"]
+__all__ = ["print_job", "print_summary"]
 
 
 def print_summary(summary: dict[str, Any], run_folder: Path, console: Console | None = None) -> None:
@@ -51,3 +51,24 @@ def print_summary(summary: dict[str, Any], run_folder: Path, console: Console | 
     if summary["restores"]:
         console.print(f"Diverged and restored {len(summary['restores'])} times.", highlight=False)
     console.print(f"Run folder: {escape(str(run_folder))}", soft_wrap=True, highlight=False)
+
+
+def print_job(number: int, overrides: str, summary: dict[str, Any], run_folder: Path) -> None:
+    """Print what a job of a sweep reached, in one line.
+
+    Args:
+        number: Of the job, from 0.
+        overrides: What tells it from the others.
+        summary: The content of ``summary.json``.
+        run_folder: The folder of the run.
+    """
+    averaged, selected = summary["averaged"], summary["selected"]
+    parts = [f"{summary['iterations']} iterations in {summary['seconds']:.1f} s"]
+    if averaged is not None:
+        parts.append(f"peak of the averaged output {averaged['peak_psnr']:.2f} dB at {averaged['peak_iteration']}")
+    if selected["psnr"] is not None:
+        parts.append(f"handed back {selected['psnr']:.2f} dB")
+    if summary["restores"]:
+        parts.append(f"diverged and restored {len(summary['restores'])} times")
+    parts += [remark for remark in summary["remarks"] if remark.startswith("Unsure")]
+    print(f"job {number} ({overrides}): {', '.join(parts)}; {run_folder}", flush=True)

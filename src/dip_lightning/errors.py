@@ -1,10 +1,10 @@
-"""The one exception for what a user can cause and can mend, and how a small command tells of it."""
+"""The exception for what a user can cause and can mend, how a small command tells of it, and a sweep's failed jobs."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-__all__ = ["UserError", "mistakes_in_one_line"]
+__all__ = ["JobsFailedError", "UserError", "mistakes_in_one_line"]
 
 
 class UserError(ValueError):
@@ -27,6 +27,20 @@ class UserError(ValueError):
         self.remedy = remedy
         # File names and values may hold line breaks; the message must stay one line.
         super().__init__(" ".join(f"{problem}: expected {expected}; {remedy}".split()))
+
+
+class JobsFailedError(Exception):
+    """Some jobs of a sweep have failed; each has told why."""
+
+    def __init__(self, codes: Sequence[int]) -> None:
+        """Compose the line.
+
+        Args:
+            codes: The exit code of each job, 0 where it went well.
+        """
+        self.codes = list(codes)
+        failed = sum(code != 0 for code in codes)
+        super().__init__(f"{failed} of {len(codes)} jobs failed; the results of the others are kept")
 
 
 @contextmanager

@@ -84,6 +84,9 @@ def fit(
     pictures = {name: given for name, given in (("path", image), ("clean", clean)) if given is not None}
     with precision.in_force(), isolated():
         parts = build_parts(cfg, run_folder, precision, pictures)
+        if run_folder is not None:
+            for events in run_folder.glob("events.out.tfevents.*"):  # TensorBoard would draw the curves of both fits
+                events.unlink()
         # The parts of an earlier fit in this process refer to each other in circles; they must not count as this one's.
         gc.collect()
         environment.reset_peak_memory(parts.trainer.strategy.root_device)

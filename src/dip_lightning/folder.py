@@ -125,8 +125,6 @@ def _fit_one(cfg: DictConfig, picture: Path, place: Path, clean: Path | None, ti
     truth = None if clean is None else clean / picture.name
     if truth is not None and not truth.is_file():
         raise UserError(f"no clean picture {truth}", "one for each picture in image.clean", "add it")
-    for events in place.glob("events.out.tfevents*"):  # TensorBoard would draw the curves of both fits
-        events.unlink()
     one = deepcopy(cfg)
     if one.callbacks.get("fit_progress"):
         one.callbacks.fit_progress.title = title

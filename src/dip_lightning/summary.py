@@ -8,6 +8,7 @@ from torch import Tensor
 from dip_lightning import environment
 from dip_lightning.callbacks import Detection, DivergenceGuard, Interrupt, OutputEMA, PeakPSNR
 from dip_lightning.data import Observation
+from dip_lightning.finished import fingerprint
 from dip_lightning.metrics import psnr
 from dip_lightning.parts import Parts
 
@@ -82,6 +83,7 @@ def summarise(parts: Parts, selected: Tensor, iteration: int, seconds: float) ->
         "restores": [] if guard is None else guard.restored_at,
         "versions": environment.versions(),
         "git_commit": parts.git_commit,
+        "fingerprint": fingerprint(cfg),
     }
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from dip_lightning.checks import check_number
+from dip_lightning.checks import check_flag, check_number
 from dip_lightning.curves import Curves
 from dip_lightning.data import ImageDataModule
 from dip_lightning.module import DeepImagePrior
@@ -36,12 +36,13 @@ class FitProgress(ProgressBar):
     accelerator only every ``log_every_n_steps`` iterations, when the curves are copied anyway.
     """
 
-    def __init__(self, line_every: float = 15.0, title: str | None = None) -> None:
+    def __init__(self, line_every: float = 15.0, title: str | None = None, bar: bool = True) -> None:
         """Set how often a line appears where there is no terminal.
 
         Args:
             line_every: Seconds.
             title: What stands before the bar.
+            bar: Whether a terminal gets a bar; False for lines there as well.
 
         Raises:
             UserError: The time is not positive.
@@ -49,6 +50,7 @@ class FitProgress(ProgressBar):
         super().__init__()
         name = "callbacks.fit_progress.line_every"
         self.line_every = check_number(name, line_every, 0, low_open=True, example=15)
+        self.bar = check_flag("callbacks.fit_progress.bar", bar)
         self.title = "" if title is None else escape(str(title))
         self._console = Console(stderr=True, emoji=False)
         self._bar: Progress | None = None
@@ -68,8 +70,9 @@ class FitProgress(ProgressBar):
         self._started = self._last_line = time.monotonic()
         self._values = ""
         if self._enabled:
-            self._console.print(_introduce(trainer), soft_wrap=True, highlight=False)
-        if self._enabled and self._console.is_terminal:
+            head = f"{self.title}  " if self.title else ""
+            self._console.print(f"{head}{_introduce(trainer)}", soft_wrap=True, highlight=False)
+        if self._enabled and self.bar and self._console.is_terminal:
             self._bar = Progress(
                 *([TextColumn("{task.description}")] if self.title else []),
                 BarColumn(bar_width=None),

@@ -1,0 +1,108 @@
+"""A sweep that is a union of products, which Hydra's own sweeper cannot say."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+from dip_lightning.errors import JobsFailedError, UserError
+
+__all__ = ["BlockSweeper"]
+
+
+class BlockSweeper(Sweeper):
+    """Hydra's basic sweep, with ``blocks``: each is a product of settings, and the jobs are those of all blocks.
+
+    ``params`` and the command line multiply every block. What the command line sets wins over a block, and jobs that
+    come out alike are run once.
+    """
+
+    def __init__(
+        self,
+        params: Mapping[str, Any] | None = None,
+        blocks: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        """Take the sweep of the configuration.
+
+        Args:
+            params: Values by key, ``{"model": "unet,resnet"}``.
+            blocks: Further products of this kind, by names that only help the reader.
+        """
+        self.params = dict(params or {})
+        self.blocks = [dict(block) for block in (blocks or {}).values()]
+        self.launcher: Launcher | None = None
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Prepare the launcher; Hydra calls this."""
+        self.hydra_context, self.config = hydra_context, config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Sequence[JobReturn]:
+        """Run every job.
+
+        Args:
+            arguments: The overrides of the command line.
+
+        Returns:
+            What the jobs returned.
+
+        Raises:
+            JobsFailedError: A job ended with another exit code than 0.
+        """
+        assert self.launcher is not None
+        assert self.hydra_context is not None
+        assert self.config is not None
+        jobs = self.make_jobs(OverridesParser.create(config_loader=self.hydra_context.config_loader), arguments)
+        # A mistake in any of them shows before the first is run.
+        self.validate_batch_is_legal(jobs)
+        folder = Path(self.config.hydra.sweep.dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.config, folder / "multirun.yaml")
+        returned = self.launcher.launch(jobs, initial_job_idx=0)
+        codes = [job.return_value for job in returned]
+        if any(codes):
+            raise JobsFailedError(codes)
+        return returned
+
+    def make_jobs(self, parser: OverridesParser, arguments: list[str]) -> list[list[str]]:
+        """Make the jobs.
+
+        Args:
+            parser: Of overrides.
+            arguments: The overrides of the command line.
+
+        Returns:
+            Each job as a list of ``key=value``.
+        """
+        jobs: dict[tuple[str, ...], list[str]] = {}
+        for block in self.blocks or [{}]:
+            settings = [f"{key}={'null' if value is None else value}" for key, value in (block | self.params).items()]
+            # Of two overrides of one key the later wins, and stands where the earlier stood.
+            choices = {
+                override.get_key_element(): _choices(override)
+                for override in parser.parse_overrides([*settings, *arguments])
+            }
+            for job in itertools.product(*choices.values()):
+                jobs.setdefault(tuple(sorted(job)), list(job))
+        return list(jobs.values())
+
+
+def _choices(override: Override) -> list[str]:
+    """What an override makes of its key in one job after another."""
+    key = override.get_key_element()
+    if not override.is_sweep_override():
+        return [f"{key}={override.get_value_element_as_str()}"]
+    if not override.is_discrete_sweep():
+        raise UserError(f"{override.input_line}", "values to go through", f"try {key}=1,2,3")
+    return [f"{key}={value}" for value in override.sweep_string_iterator()]

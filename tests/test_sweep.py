@@ -1,0 +1,188 @@
+import gc
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from PIL import Image
+
+from dip_lightning.callbacks import PeakPSNR
+from dip_lightning.config import compose_config, config_folder
+from dip_lightning.finished import fingerprint, is_finished
+from dip_lightning.fit import fit
+from dip_lightning.module import DeepImagePrior
+from hydra_plugins.dip_sweeper import BlockSweeper
+from tests.conftest import TINY_UNET, Outcome
+
+Dip = Callable[..., Outcome]
+EXPERIMENTS = sorted(
+    path.stem
+    for path in (config_folder() / "experiment").glob("*.yaml")
+    if "MULTIRUN" in path.read_text(encoding="utf-8")
+)
+# Of an experiment's own networks only the width is changed.
+NARROW = (
+    *("trainer=cpu", "model.channels=8", "model.input_channels=4"),
+    *("logger=none", "callbacks.pictures=null", "callbacks.fit_progress=null"),
+)
+# The jobs that each is to have on a CPU.
+JOBS = {"noise": 8, "precision": 9, "seeds": 5, "structure": 34, "table1": 8}
+
+
+def summaries(folder: Path) -> list[dict[str, Any]]:
+    """Of the jobs of a sweep, in their order."""
+    records = sorted(folder.rglob("summary.json"), key=lambda path: int(path.parent.name))
+    return [json.loads(record.read_text(encoding="utf-8")) for record in records]
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_goes_through(experiment: str, dip: Dip, tmp_path: Path) -> None:
+    outcome = dip("-m", f"experiment={experiment}", "size=tiny", *NARROW)
+    assert outcome.code == 0, outcome.err
+    (sweep,) = (tmp_path / "outputs" / "multirun").iterdir()
+    assert sweep.name.startswith(f"{experiment}-tiny-")
+    done = summaries(sweep)
+    assert len(done) == JOBS[experiment]
+    assert {summary["height"] for summary in done} == {40}
+    # No two jobs are the same fit.
+    assert len({summary["fingerprint"] for summary in done}) == len(done)
+
+
+def test_table_1_is_the_papers_four_networks_at_its_size() -> None:
+    cfg = compose_config(["experiment=table1"])
+    assert cfg.iterations == 5000
+    assert cfg.image.crop is None
+    node = yaml.safe_load((config_folder() / "experiment" / "table1.yaml").read_text(encoding="utf-8"))
+    assert node["hydra"]["sweeper"]["blocks"] == {
+        "plain": {"model": "unet,resnet"},
+        "residual_unet": {"model": "resunet", "dropout": "0,0.1"},
+    }
+
+
+@pytest.mark.parametrize(("size", "side", "iterations"), [("medium", 128, 2000), ("small", 64, 1500)])
+def test_a_size_sets_what_the_command_line_does_not(size: str, side: int, iterations: int) -> None:
+    cfg = compose_config(["experiment=table1", f"size={size}"])
+    assert (cfg.image.crop, cfg.iterations) == (side, iterations)
+    cfg = compose_config(["experiment=table1", f"size={size}", "iterations=7", "image.crop=33"])
+    assert (cfg.image.crop, cfg.iterations) == (33, 7)
+
+
+def jobs_of(sweeper: BlockSweeper, *overrides: str) -> list[list[str]]:
+    return sweeper.make_jobs(OverridesParser.create(), list(overrides))
+
+
+def test_blocks_are_joined_and_multiplied_by_what_they_share() -> None:
+    sweeper = BlockSweeper(params={"seed": "0,1"}, blocks={"a": {"m": "u"}, "b": {"m": "r", "p": "0,1", "x": False}})
+    assert jobs_of(sweeper) == [
+        ["m=u", "seed=0"],
+        ["m=u", "seed=1"],
+        ["m=r", "p=0", "x=False", "seed=0"],
+        ["m=r", "p=0", "x=False", "seed=1"],
+        ["m=r", "p=1", "x=False", "seed=0"],
+        ["m=r", "p=1", "x=False", "seed=1"],
+    ]
+
+
+def test_the_command_line_wins_and_what_it_makes_alike_is_run_once() -> None:
+    sweeper = BlockSweeper(blocks={"a": {"m": "u"}, "b": {"m": "r,v"}})
+    assert jobs_of(sweeper, "m=k", "seed=1,2") == [["m=k", "seed=1"], ["m=k", "seed=2"]]
+
+
+def test_without_blocks_it_is_hydras_sweep() -> None:
+    assert jobs_of(BlockSweeper(), "a=1,2", "b=3") == [["a=1", "b=3"], ["a=2", "b=3"]]
+
+
+def test_the_same_sweep_started_again_does_only_what_is_missing(dip: Dip, tmp_path: Path) -> None:
+    sweep = ("-m", *TINY_UNET, "seed=0,1,2")
+    assert dip(*sweep).code == 0
+    records = sorted(tmp_path.rglob("summary.json"))
+    before = [record.stat().st_mtime_ns for record in records]
+    records[0].unlink()  # as if it had been killed
+    interrupted = json.loads(records[2].read_text()) | {"signal": 15}
+    records[2].write_text(json.dumps(interrupted))
+    outcome = dip(*sweep)
+    assert outcome.code == 0
+    assert "job 1: finished before" in outcome.out
+    assert outcome.out.count("finished before") == 1
+    after = [record.stat().st_mtime_ns for record in sorted(tmp_path.rglob("summary.json"))]
+    assert len(after) == 3
+    assert after[1] == before[1]
+    assert after[0] != before[0]
+    assert json.loads(records[2].read_text())["signal"] is None
+    # TensorBoard would draw the curves of both fits of a job that was done twice.
+    events = [len(list(record.parent.glob("events.out*"))) for record in records]
+    assert len(set(events)) == 1
+
+
+def test_a_run_counts_as_finished_only_for_its_own_settings_and_picture(tmp_path: Path) -> None:
+    picture = tmp_path / "picture.png"
+    Image.linear_gradient("L").save(picture)
+    cfg = compose_config([*TINY_UNET, f"image.path={picture}", "stopping=none"])
+    run = tmp_path / "run"
+    assert not is_finished(run, cfg)
+    fit(cfg, run)
+    assert is_finished(run, cfg)
+    assert is_finished(run, compose_config([*TINY_UNET, f"image.path={picture}", "stopping=none", "logger=none"]))
+    assert not is_finished(run, compose_config([*TINY_UNET, f"image.path={picture}", "stopping=none", "lr=0.02"]))
+    later = (run / "summary.json").stat().st_mtime + 10
+    os.utime(picture, (later, later))
+    assert not is_finished(run, cfg)
+
+
+def test_the_fingerprint_is_of_what_decides_the_result() -> None:
+    base = fingerprint(compose_config([*TINY_UNET]))
+    assert base == fingerprint(compose_config([*TINY_UNET, "callbacks.pictures=null", "save_checkpoint=false"]))
+    for change in ("seed=1", "model.levels=3", "stopping=none", "precision=fp64", "degradation.seed=3"):
+        assert fingerprint(compose_config([*TINY_UNET, change])) != base
+
+
+def test_a_job_leaves_nothing_to_the_next(dip: Dip, tmp_path: Path) -> None:
+    jobs = ("precision=fp64,fp32", "seed=3,4", "trainer.deterministic=true")
+    handlers, levels = list(logging.getLogger().handlers), logging.getLogger("pytorch_lightning").level
+    default, state = torch.get_default_dtype(), torch.random.get_rng_state()
+    assert dip("-m", *TINY_UNET, *jobs).code == 0
+    gc.collect()
+    left = [held for held in gc.get_objects() if type(held) in (DeepImagePrior, PeakPSNR)]
+    assert not left
+    # Hydra sets its own log up for each job; it must not grow with their number.
+    assert len(logging.getLogger().handlers) <= max(len(handlers), 2)
+    assert logging.getLogger("pytorch_lightning").level == levels
+    assert torch.get_default_dtype() is default
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.equal(torch.random.get_rng_state(), state)
+    # The last job of four equals the same fit alone.
+    alone = fit(compose_config([*TINY_UNET, "precision=fp32", "seed=4", "trainer.deterministic=true"]))
+    last = summaries(tmp_path)[3]
+    assert (last["precision"], last["seed"]) == ("fp32", 4)
+    assert last["averaged"] == alone.summary["averaged"]
+
+
+@pytest.mark.parametrize(
+    "launcher",
+    [
+        ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"],
+        ["hydra/launcher=submitit_local", "hydra.launcher.timeout_min=5"],
+    ],
+    ids=["joblib", "submitit_local"],
+)
+def test_other_launchers_do_the_same_sweep(launcher: list[str], tmp_path: Path) -> None:
+    # In a process of its own: these launchers start further ones, which must find everything by themselves.
+    command = [sys.executable, "-m", "dip_lightning", "-m", *TINY_UNET, "dropout=0,1.5,0.1", *launcher]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, env=environment)
+    assert done.returncode == 2, done.stderr
+    assert "1 of 3 jobs failed" in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    assert [summary["dropout"] for summary in summaries(tmp_path / "outputs")] == [0, 0.1]
+    command = command[: -len(launcher)]
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, env=environment)
+    # Whoever launched them, they are the jobs of one sweep.
+    assert again.stdout.count("finished before") == 2
