@@ -19,7 +19,7 @@ from dip_lightning.fit import FitResult
 from dip_lightning.report import cli
 from dip_lightning.report.cli import write_report
 from dip_lightning.report.runs import find_runs, group_runs, read_curves
-from dip_lightning.report.table import Spread, compare_groups, make_rows, to_latex, to_markdown
+from dip_lightning.report.table import Spread, compare_groups, explain_groups, make_rows, to_latex, to_markdown
 
 HOSTILE = '"><script>document.title="pwned"</script><img src=x onerror=alert(1)>$x_1$ | & </script>.png'
 
@@ -84,8 +84,47 @@ def test_a_run_that_is_named_twice_counts_once(runs: Path) -> None:
     assert len(find_runs([runs, runs / "resnet", runs])) == 7
 
 
+def test_a_fit_that_was_done_twice_counts_once_and_a_repeated_seed_twice(tmp_path: Path) -> None:
+    for name, peak in (("first", 30.0), ("the-same", 30.0), ("on-a-gpu", 30.2)):
+        write_run(tmp_path / name, peak=peak)
+    (group,) = group_runs(find_runs([tmp_path]))
+    assert [run.folder.name for run in group.runs] == ["first", "on-a-gpu"]
+
+
+def write_ablation(folder: Path) -> Path:
+    """Shortcuts and dropout, one factor at a time, around a network with shortcuts and p = 0.1."""
+    for residual, dropout in ((True, 0.1), (True, 0.2), (False, 0.1), (True, 0.0)):
+        write_run(folder / f"{residual}-{dropout}", model="resunet", residual=residual, dropout=dropout)
+    for kind in ("channel", "element"):
+        for seed in (0, 1):
+            run = write_run(folder / f"{kind}-{seed}", model="resunet", dropout=0.3, seed=seed)
+            (run / ".hydra").mkdir()
+            (run / ".hydra" / "config.yaml").write_text(f"model: {{dropout_kind: {kind}}}\n", encoding="utf-8")
+    return folder
+
+
+def test_a_label_leaves_out_what_is_usual_and_the_report_says_what_that_is(tmp_path: Path) -> None:
+    groups = group_runs(find_runs([write_ablation(tmp_path)]))
+    labels = {group.label for group in groups}
+    assert "resunet, residual False, dropout 0.1" in labels
+    assert "resunet, dropout 0.2" in labels
+    assert "resunet, dropout 0.3, dropout_kind channel" in labels
+    told = explain_groups(groups)
+    assert told[0] == "resunet: where nothing else is said, residual True"
+    assert "512x512" in told[1]
+
+
+def test_the_figure_of_a_factor_joins_what_differs_in_nothing_else(tmp_path: Path) -> None:
+    write_report([write_ablation(tmp_path / "runs")], tmp_path / "out")
+    figure = (tmp_path / "out" / "factor-dropout.svg").read_text(encoding="utf-8")
+    assert ">resunet<" in figure
+    assert "channel" not in figure  # one value of dropout: nothing to join
+    assert ">0.2<" in figure
+    assert (tmp_path / "out" / "factor-model-dropout-kind.png").is_file()
+
+
 def test_the_table_has_mean_spread_and_the_papers_figures(runs: Path) -> None:
-    rows = {row["runs"]: row for row in make_rows(group_runs(find_runs([runs])))}
+    rows = {row["setting"]: row for row in make_rows(group_runs(find_runs([runs])))}
     assert rows["unet"]["averaged (dB)"] == "30.10 ± 0.10"
     assert rows["resnet"]["averaged (dB)"] == "27.00"
     assert rows["unet"]["paper, averaged"] == "32.53"
@@ -158,7 +197,7 @@ def test_a_hostile_name_stays_text(tmp_path: Path) -> None:
 
 
 def test_latex_and_markdown_escape_what_means_something_to_them() -> None:
-    rows = [{"runs": "a_b & 5% | <b> \\x ± 1"}]
+    rows = [{"setting": "a_b & 5% | <b> \\x ± 1"}]
     assert r"a\_b \& 5\% | <b> \textbackslash{}x $\pm$ 1 \\" in to_latex(rows)
     assert "a_b & 5% \\| &lt;b> \\x ± 1" in to_markdown(rows)
 

@@ -95,15 +95,10 @@ def write_factors(folder: Path, groups: list[Group]) -> list[Path]:
     keys = list(dict.fromkeys(key for group in groups for key in group.settings))
     written = []
     for key in keys:
-        values = list(dict.fromkeys(str(group.settings.get(key)) for group in groups if _peaks(group)))
-        if len(values) < 2 or len(keys) < 2:
+        lines = {label: members for label, members in _lines(groups, key).items() if len(members) > 1}
+        if not lines or len(keys) < 2:
             continue
-        values = sorted(values, key=_natural)
-        lines: dict[str, list[Group]] = defaultdict(list)
-        for group in groups:
-            if _peaks(group):
-                others = [f"{name} {value}" for name, value in group.settings.items() if name != key]
-                lines[", ".join(others)].append(group)
+        values = sorted({str(group.settings.get(key)) for members in lines.values() for group in members}, key=_natural)
         figure = Figure(figsize=(6.4, 4.2), layout="constrained")
         axes = figure.add_subplot()
         for index, (label, members) in enumerate(list(lines.items())[:_MOST]):
@@ -115,6 +110,25 @@ def write_factors(folder: Path, groups: list[Group]) -> list[Path]:
         axes.legend(fontsize=8)
         written += _save(figure, folder, "factor-" + "".join(char if char.isalnum() else "-" for char in key))
     return written
+
+
+def _lines(groups: list[Group], key: str) -> dict[str, list[Group]]:
+    """The groups that differ in nothing but one setting, by what they share and is not usual for their model."""
+    lines: dict[tuple[str, ...], list[Group]] = defaultdict(list)
+    for group in groups:
+        if _peaks(group):
+            lines[tuple(f"{name} {value}" for name, value in group.settings.items() if name != key)].append(group)
+    labels: dict[str, list[Group]] = {}
+    for members in lines.values():
+        first = members[0]
+        told = [
+            f"{name.removeprefix('model.')} {value}"
+            for name, value in first.settings.items()
+            if name not in (key, "model", *first.usual) and value is not None
+        ]
+        model = [] if key == "model" else [str(first.runs[0].summary["model"])]
+        labels[", ".join([*model, *told]) or "each as usual"] = members
+    return labels
 
 
 def _draw_line(axes: Axes, index: int, label: str, key: str, values: list[str], members: list[Group]) -> None:

@@ -9,7 +9,7 @@ from dip_lightning.errors import mistakes_in_one_line
 from dip_lightning.report.charts import write_curves, write_factors
 from dip_lightning.report.page import write_page
 from dip_lightning.report.runs import find_runs, group_runs
-from dip_lightning.report.table import compare_groups, make_rows, to_csv, to_latex, to_markdown
+from dip_lightning.report.table import compare_groups, explain_groups, make_rows, to_csv, to_latex, to_markdown
 
 __all__ = ["main", "write_report"]
 
@@ -29,7 +29,7 @@ def write_report(paths: list[Path], out: Path) -> list[Path]:
         OSError: The folder cannot be written.
     """
     groups = group_runs(find_runs(paths))
-    rows, remarks = make_rows(groups), compare_groups(groups)
+    rows, remarks = make_rows(groups), [*explain_groups(groups), *compare_groups(groups)]
     out.mkdir(parents=True, exist_ok=True)
     written = []
     for name, text in (("table.md", to_markdown(rows)), ("table.csv", to_csv(rows)), ("table.tex", to_latex(rows))):

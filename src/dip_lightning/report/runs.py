@@ -59,13 +59,15 @@ class Group:
     """Runs that differ in nothing but the seed.
 
     Attributes:
-        label: What tells it from the other groups.
+        label: What tells it from the other groups: the model, and what is not usual for it among them.
         settings: The settings that differ between the groups, and their values here.
+        usual: Those that the label leaves out, because more than half of the model's groups have them.
         runs: Its runs, in the order of their seeds.
     """
 
     label: str
     settings: dict[str, Any]
+    usual: dict[str, Any] = field(default_factory=dict)
     runs: list[Run] = field(default_factory=list)
 
     def figures(self, *keys: str) -> list[float]:
@@ -184,15 +186,41 @@ def group_runs(runs: list[Run]) -> list[Group]:
     shown = [key for key in shown if key == "model" or not _follows(key, "model", kept)]
     groups: dict[str, Group] = {}
     for run, settings in zip(runs, kept, strict=True):
-        own = {key: settings.get(key) for key in shown}
         identity = json.dumps({key: settings.get(key) for key in sorted(differing)}, default=str)
-        if identity not in groups:
-            others = [f"{key} {value}" for key, value in own.items() if key != "model" and value is not None]
-            groups[identity] = Group(", ".join([str(run.summary["model"]), *others]), own)
-        groups[identity].runs.append(run)
+        group = groups.setdefault(identity, Group("", {key: settings.get(key) for key in shown}))
+        # One fit that was done twice, in two sweeps, would make the spread between seeds look smaller than it is.
+        if not any(_is_repeated(run, other) for other in group.runs):
+            group.runs.append(run)
     for group in groups.values():
         group.runs.sort(key=lambda run: run.figure("seed") or 0)
+    _label(list(groups.values()))
     return list(groups.values())
+
+
+def _is_repeated(run: Run, other: Run) -> bool:
+    """Whether two runs of one setting have the same seed and the same curves."""
+    names = ("loss", "psnr_one_pass", "psnr_observation")
+    return run.summary.get("seed") == other.summary.get("seed") and all(
+        np.array_equal(run.curves.get(name, np.empty(0)), other.curves.get(name, np.empty(0)), equal_nan=True)
+        for name in names
+    )
+
+
+def _label(groups: list[Group]) -> None:
+    """Name each group by its model and by the settings that are not usual for the model."""
+    for group in groups:
+        model = group.runs[0].summary["model"]
+        alike = [other for other in groups if other.runs[0].summary["model"] == model]
+        told = []
+        for key, value in group.settings.items():
+            if key == "model" or value is None:
+                continue
+            share = sum(str(other.settings.get(key)) == str(value) for other in alike) / len(alike)
+            if len(alike) > 1 and share > 0.5:
+                group.usual[key] = value
+            else:
+                told.append(f"{key.removeprefix('model.')} {value}")
+        group.label = ", ".join([str(model), *told])
 
 
 def _is_no_setting(key: str) -> bool:

@@ -9,11 +9,12 @@ from statistics import fmean, stdev
 from dip_lightning.report.paper import published_for
 from dip_lightning.report.runs import Group
 
-__all__ = ["Spread", "compare_groups", "make_rows", "to_csv", "to_latex", "to_markdown"]
+__all__ = ["Spread", "compare_groups", "explain_groups", "make_rows", "to_csv", "to_latex", "to_markdown"]
 
 # Path in summary.json, title, and number of decimals of each column of measured figures.
 _COLUMNS: tuple[tuple[tuple[str, ...], str, int], ...] = (
     (("one_pass", "peak_psnr"), "one-pass (dB)", 2),
+    (("eval", "peak_psnr"), "evaluation mode (dB)", 2),
     (("averaged", "peak_psnr"), "averaged (dB)", 2),
     (("averaged", "peak_iteration"), "peak at", 0),
     (("averaged", "plateau_0.1db"), "within 0.1 dB", 0),
@@ -61,14 +62,15 @@ def make_rows(groups: list[Group]) -> list[dict[str, str]]:
     for group in groups:
         summary = group.runs[0].summary
         row = {
-            "runs": group.label,
-            "seeds": str(len(group.runs)),
+            "setting": group.label,
+            "runs": str(len(group.runs)),
             "parameters": f"{summary.get('num_parameters', 0):,}",
         }
         for keys, title, decimals in _COLUMNS:
             spread = Spread.of(group.figures(*keys))
             row[title] = "" if spread is None else spread.text(decimals)
         row["fall to the end (dB)"] = _fall(group)
+        row["restored after a divergence"] = str(sum(len(run.summary.get("restores") or ()) for run in group.runs))
         published = published_for(group)
         for title, key in (("one-pass", "one_pass"), ("averaged", "averaged")):
             own = Spread.of(group.figures(key, "peak_psnr"))
@@ -114,6 +116,30 @@ def compare_groups(groups: list[Group]) -> list[str]:
         error = math.sqrt(first.deviation**2 / first.count + spread.deviation**2 / spread.count)
         verdict = "exceeds" if abs(difference) > 2 * error else "does not exceed"
         told.append(f"{head}, which {verdict} the spread between seeds (standard error {error:.2f} dB)")
+    return told
+
+
+def explain_groups(groups: list[Group]) -> list[str]:
+    """Say what the names of the groups leave out, and where the paper's figures are of something else.
+
+    Args:
+        groups: Runs that belong together.
+
+    Returns:
+        Sentences; none where there is nothing to say.
+    """
+    usual: dict[str, dict[str, str]] = {}
+    for group in groups:
+        names = usual.setdefault(str(group.runs[0].summary["model"]), {})
+        names |= {key.removeprefix("model."): str(value) for key, value in group.usual.items()}
+    told = [
+        f"{model}: where nothing else is said, {', '.join(f'{key} {value}' for key, value in names.items())}"
+        for model, names in usual.items()
+        if names
+    ]
+    compared = [group.runs[0].summary for group in groups if published_for(group) is not None]
+    if any((summary.get("height"), summary.get("width")) != (512, 512) for summary in compared):
+        told.append("the paper's figures are of 512x512 pixels, and not to be compared with those of other sizes")
     return told
 
 
