@@ -6,14 +6,16 @@ PYTHON := $(shell for p in python3.12 python3.11 python3.13 python3; do \
 endif
 VENV := .venv
 BIN := $(VENV)/bin
+comma := ,
 # Written last, so that an interrupted installation is not taken for a finished one.
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint type format quick-test bench stopping-report gpu-check gpu-stopping-report clean
+.PHONY: help setup run test lint type format quick-test bench stopping-report gpu-check gpu-table1 \
+	gpu-structure gpu-precision gpu-stopping-report clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 setup: $(READY)  ## create .venv and install pinned versions
 
@@ -57,6 +59,31 @@ gpu-check: setup  ## on a CUDA GPU: what the tests skip elsewhere, every precisi
 	$(BIN)/python -m pytest tests/test_gpu.py
 	$(BIN)/dip -m experiment=quickstart trainer=gpu precision=fp32,tf32,bf16,fp16,fp64 iterations=300 hydra.sweep.dir=outputs/gpu-check/precisions
 	$(BIN)/dip experiment=quickstart trainer=gpu hydra.run.dir=outputs/gpu-check/quickstart
+
+# What the next three share. They end a fit after MINUTES, and the same command goes on with it.
+MINUTES ?= 8
+TRAINER ?= gpu
+SIZE ?= full
+SEED ?= 0
+IMAGE ?=
+CLEAN ?=
+PICTURE = $(if $(IMAGE),image.path='"$(IMAGE)"') $(if $(CLEAN),image.clean='"$(CLEAN)"')
+STUDY = outputs/gpu/$@$(if $(IMAGE),-$(basename $(notdir $(IMAGE))))
+define sweep
+	@timeout --signal=TERM $(MINUTES)m $(BIN)/dip -m experiment=$(1) size=$(SIZE) trainer=$(TRAINER) seed=$(SEED) $(PICTURE) $(2) \
+		hydra.sweep.dir=$(STUDY)/seed-$(SEED); code=$$?; \
+		if [ $$code = 124 ]; then echo "make: $(MINUTES) minutes are over; the same command goes on"; exit 0; fi; \
+		[ $$code = 0 ] && $(BIN)/dip-report $(STUDY) --out $(STUDY)/report
+endef
+
+gpu-table1: setup  ## on a CUDA GPU: Table 1 of the paper at 512x512 (8 minutes at a time; SEED=1 IMAGE=noisy.png CLEAN=clean.png)
+	$(call sweep,table1,precision=fp32$(comma)bf16$(comma)fp64)
+
+gpu-structure: setup  ## on a CUDA GPU: the ablation at 512x512 (likewise)
+	$(call sweep,structure,precision=bf16)
+
+gpu-precision: setup  ## on a CUDA GPU: every precision with every network at 512x512 (likewise)
+	$(call sweep,precision)
 
 gpu-stopping-report: setup  ## the same on whole pictures, on a CUDA GPU (8 minutes at a time; goes on where it was)
 	$(BIN)/python benchmarks/stopping_report.py --size full --minutes 7

@@ -14,7 +14,7 @@ def make(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
 
 def test_help_lists_every_target() -> None:
     out = make("help").stdout
-    for target in ("setup", "run", "test", "lint", "type", "bench", "clean", "help"):
+    for target in ("setup", "run", "test", "lint", "type", "bench", "gpu-table1", "clean", "help"):
         assert f"make {target} " in out
 
 

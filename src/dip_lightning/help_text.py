@@ -17,6 +17,7 @@ Examples:
   dip image.path=photo.png image.crop=256     a part of a picture of your own, taken as it is
   dip image.crop=128 model=unet dropout=0 precision=fp64 seed=1 iterations=500 degradation.sigma=50
   dip -m image.crop=128 model=unet,resnet,resunet seed=1,2
+  dip -m experiment=table1 size=small         the paper's table on a small picture; started again, it goes on
 
 Flags: -m, --multirun      sweep          --cfg job           print the configuration and stop
        -sc install=SHELL   completion     --hydra-help        the flags of Hydra

@@ -36,6 +36,11 @@ def translate(error: Exception, conf: Path) -> UserError:
         return _of_syntax(error.override)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, option = error.missing_cfg_file.rpartition("/")
+        extra = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm"}.get(option)
+        if group == "hydra/launcher" and extra is not None:
+            return UserError(
+                f"{group}={option}", "a launcher that is installed", f"pip install 'dip-lightning[{extra}]'"
+            )
         nearest = difflib.get_close_matches(option, error.options, n=1, cutoff=0)[0]
         return UserError(f"{group}={option}", f"one of {', '.join(error.options)}", f"try {group}={nearest}")
     unknown = _COULD_NOT_OVERRIDE.search(str(error))
