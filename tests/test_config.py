@@ -13,7 +13,7 @@ import torch
 import yaml
 from PIL import Image
 
-from dip_lightning.callbacks import DivergenceGuard, FitProgress
+from dip_lightning.callbacks import Checkpoint, DivergenceGuard, FitProgress
 from dip_lightning.config import compose_config, config_folder
 from dip_lightning.errors import UserError
 from dip_lightning.fit import fit
@@ -89,6 +89,8 @@ CHANGES: dict[str, tuple[Any, ...]] = {
     "callbacks.output_ema.alpha": (0.5,),
     "callbacks.peak_psnr.eval_every": (2,),
     "callbacks.pictures.every": (2,),
+    "callbacks.checkpoint.seconds": (3,),
+    "callbacks.checkpoint.iterations": (2,),
     "callbacks.fit_progress.line_every": (1.5, [*(o for o in TINY_UNET if "fit_progress" not in o)]),
     "callbacks.fit_progress.title": ("1/2", [*(o for o in TINY_UNET if "fit_progress" not in o)]),
     "callbacks.fit_progress.bar": ("false", [*(o for o in TINY_UNET if "fit_progress" not in o)]),
@@ -129,6 +131,8 @@ def fingerprint(overrides: list[str], folder: Path) -> dict[str, Any]:
         for callback in self.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, FitProgress):
                 built["line_every"] = callback.line_every, callback.title, callback.bar
+            if isinstance(callback, Checkpoint):
+                built["checkpoint"] = callback.seconds, callback.iterations
             if isinstance(callback, DivergenceGuard):
                 built["guard"] = dict(vars(callback))
         weight = next(p for p in module.parameters() if p.ndim == 4)

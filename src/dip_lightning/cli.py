@@ -45,7 +45,11 @@ def main() -> NoReturn:
         sys.exit(0)
     # Hydra then raises what it would print, and the message can be made one line.
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    # A log file on a full disk must not fill the terminal with tracebacks.
+    logging.raiseExceptions = False
     try:
+        if any(argument.startswith("resume=") for argument in arguments):
+            sys.exit(_resume(arguments))
         _run()
     except JobsFailedError as error:
         _complain(str(error))
@@ -107,12 +111,14 @@ def _fit(cfg: DictConfig, run_folder: Path, sweep: HydraConf | None) -> int:
     # Here, not above: `dip --help` and tab completion must not wait for torch.
     from dip_lightning.console import print_job, print_summary
     from dip_lightning.fit import fit
+    from dip_lightning.same_fit import resumable
 
     if sweep is not None and cfg.callbacks.get("fit_progress"):
         cfg.callbacks.fit_progress.title = f"job {sweep.job.num}"
         # Jobs at the same time would draw their bars over each other.
         cfg.callbacks.fit_progress.bar &= _one_after_another(sweep)
-    result = fit(cfg, run_folder)
+    # A sweep that is started again goes on with the fit that it was at; a single fit only if told to.
+    result = fit(cfg, run_folder, resume=None if sweep is None else resumable(run_folder, cfg))
     if sweep is None:
         print_summary(result.summary, run_folder)
     else:
@@ -123,6 +129,28 @@ def _fit(cfg: DictConfig, run_folder: Path, sweep: HydraConf | None) -> int:
 def _one_after_another(hydra_config: HydraConf) -> bool:
     """Whether the jobs of a sweep run in this process, one after another."""
     return str(hydra_config.launcher._target_).endswith(".BasicLauncher")
+
+
+def _resume(arguments: list[str]) -> int:
+    """Go on with a run and print its table; returns the exit code. Without Hydra, which would write its folder anew."""
+    given = {key: value for key, _, value in (argument.partition("=") for argument in arguments)}
+    others = [argument for argument in arguments if argument.partition("=")[0] not in ("resume", "iterations")]
+    if others:
+        expected = "nothing but iterations= beside it, since a run goes on with its own settings"
+        raise UserError(f"resume= with {others[0]}", expected, "leave it out, or begin anew without resume=")
+    if not given.get("iterations", "1").isdecimal():
+        raise UserError(f"iterations={given['iterations']}", "a whole number", "try iterations=10000")
+    from dip_lightning.console import print_summary
+    from dip_lightning.resume import resume
+
+    run_folder = Path(given["resume"].strip("'\""))
+    if run_folder.is_dir():
+        record = logging.FileHandler(run_folder / "dip.log", delay=True)
+        form = "[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"
+        logging.basicConfig(format=form, level=logging.INFO, handlers=[logging.StreamHandler(sys.stdout), record])
+    result = resume(run_folder, int(given["iterations"]) if "iterations" in given else None)
+    print_summary(result.summary, run_folder)
+    return 0 if result.signal is None else 128 + result.signal
 
 
 def _fit_folder(cfg: DictConfig, run_folder: Path) -> int:

@@ -1,11 +1,14 @@
 """The table at the end of a run."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from dip_lightning.checkpoint_file import find_checkpoint
 
 __all__ = ["print_job", "print_summary"]
 
@@ -51,6 +54,9 @@ def print_summary(summary: dict[str, Any], run_folder: Path, console: Console | 
     if summary["restores"]:
         console.print(f"Diverged and restored {len(summary['restores'])} times.", highlight=False)
     console.print(f"Run folder: {escape(str(run_folder))}", soft_wrap=True, highlight=False)
+    if summary["signal"] is not None and find_checkpoint(run_folder) is not None:
+        command = f"dip resume={shlex.quote(str(run_folder))}"
+        console.print(f"To go on: {escape(command)}", soft_wrap=True, highlight=False)
 
 
 def print_job(number: int, overrides: str, summary: dict[str, Any], run_folder: Path) -> None:

@@ -1,6 +1,7 @@
 """The values of every iteration, kept on the device until somebody asks for a block of them."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,6 +51,31 @@ class Curves:
             self._buffers[name] = torch.full((self.iterations,), torch.nan, device=self._device, dtype=self._dtype)
         self._buffers[name][iteration] = value
         self.recorded = max(self.recorded, iteration + 1)
+
+    def erase(self, name: str) -> None:
+        """Forget every value of a curve, if there is such a curve.
+
+        Args:
+            name: Which curve.
+        """
+        self._buffers.pop(name, None)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what was recorded so far."""
+        values = {name: buffer[: self.recorded].clone() for name, buffer in self._buffers.items()}
+        return {"recorded": self.recorded, "values": values}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` returned; there may be room for more iterations now.
+
+        Args:
+            state_dict: Values on the device.
+        """
+        self._buffers = {}
+        for name, values in state_dict["values"].items():
+            self.record(name, 0, values[0])
+            self._buffers[name][: len(values)] = values
+        self.recorded = state_dict["recorded"]
 
     def value(self, name: str, iteration: int) -> Tensor:
         """Return one recorded value, a tensor of shape () on the device."""

@@ -10,7 +10,10 @@ from omegaconf import DictConfig, OmegaConf
 __all__ = ["fingerprint", "is_finished"]
 
 # What has no influence on the result.
-_WITHOUT_INFLUENCE = ("logger", "save_checkpoint", "callbacks.fit_progress", "callbacks.pictures", "size", "hydra")
+_WITHOUT_INFLUENCE = (
+    *("logger", "save_checkpoint", "size"),
+    *(f"callbacks.{name}" for name in ("checkpoint", "curve_logger", "fit_progress", "pictures")),
+)
 
 
 def fingerprint(cfg: DictConfig) -> str:

@@ -18,14 +18,17 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
 from dip_lightning import environment
-from dip_lightning.callbacks import Detection, DivergenceGuard, Interrupt, OutputEMA
+from dip_lightning.callbacks import Checkpoint, Detection, DivergenceGuard, Interrupt, OutputEMA
+from dip_lightning.checkpoint_file import read_checkpoint, remove_checkpoints
 from dip_lightning.config import build
 from dip_lightning.data import Picture
 from dip_lightning.errors import UserError
+from dip_lightning.logging_guard import quiet_writers, spared_loggers
 from dip_lightning.metrics import psnr
 from dip_lightning.parts import Parts, build_parts
 from dip_lightning.precision import Precision
 from dip_lightning.run_folder import write_run
+from dip_lightning.same_fit import check_same_fit, describe_fit
 from dip_lightning.summary import final_figures, hyperparameters, summarise
 
 __all__ = ["FitResult", "fit", "isolated"]
@@ -62,6 +65,7 @@ def fit(
     *,
     image: str | Path | NDArray[np.generic] | None = None,
     clean: str | Path | NDArray[np.generic] | None = None,
+    resume: Path | None = None,
 ) -> FitResult:
     """Fit one image.
 
@@ -70,6 +74,8 @@ def fit(
         run_folder: Where to write; None writes nothing.
         image: A file name or samples, instead of ``cfg.image.path``.
         clean: A file name or samples, instead of ``cfg.image.clean``.
+        resume: A checkpoint of this fit to go on from, see :func:`~dip_lightning.same_fit.resumable`; None begins it,
+            and removes what an earlier fit has left in ``run_folder``.
 
     Returns:
         The restored picture and everything that was measured.
@@ -82,17 +88,25 @@ def fit(
         raise UserError(f"run folder {run_folder}", "a folder, or a name that is free", "name another")
     precision: Precision = build(cfg.precision)
     pictures = {name: given for name, given in (("path", image), ("clean", clean)) if given is not None}
+    state = None if resume is None else read_checkpoint(resume)
     with precision.in_force(), isolated():
-        parts = build_parts(cfg, run_folder, precision, pictures)
-        if run_folder is not None:
-            for events in run_folder.glob("events.out.tfevents.*"):  # TensorBoard would draw the curves of both fits
-                events.unlink()
+        parts = build_parts(cfg, run_folder, precision, pictures, first=0 if state is None else state["global_step"])
+        about = describe_fit(cfg, parts.data.observation, parts.data.iterations, image, clean)
+        checkpoint = parts.find(Checkpoint)
+        if state is not None and resume is not None:
+            check_same_fit(state, about, resume)
+            if checkpoint is None:
+                raise UserError("going on without callbacks.checkpoint", "the callback that does so", "leave it in")
+        elif run_folder is not None:
+            _clear(run_folder)
+        if checkpoint is not None:
+            checkpoint.run_folder, checkpoint.about, checkpoint.resumed = run_folder, about, state
         # The parts of an earlier fit in this process refer to each other in circles; they must not count as this one's.
         gc.collect()
         environment.reset_peak_memory(parts.trainer.strategy.root_device)
         started = time.perf_counter()
         parts.trainer.fit(parts.module, datamodule=parts.data)
-        seconds = time.perf_counter() - started
+        seconds = time.perf_counter() - started + (0.0 if state is None else state["seconds"])
         if parts.trainer.global_step == 0:  # Ctrl-C came before the first iteration: there is nothing to hand back
             raise KeyboardInterrupt
         iteration, selected = _select(parts)
@@ -103,8 +117,6 @@ def fit(
         picture = parts.data.observation.picture.with_unit(_to_image(selected))
         if run_folder is not None:
             _log_final_figures(parts, summary)
-            if cfg.save_checkpoint:
-                parts.trainer.save_checkpoint(run_folder / "checkpoints" / "last.ckpt")
             write_run(
                 run_folder,
                 restored=picture,
@@ -113,8 +125,27 @@ def fit(
                 curves=curves,
                 panels=_panels(parts, iteration, selected),
             )
+            _keep_checkpoint(parts, run_folder)
     interrupt = parts.find(Interrupt)
     return FitResult(picture, curves, summary, run_folder, None if interrupt is None else interrupt.signal)
+
+
+def _clear(run_folder: Path) -> None:
+    """Remove what would be taken for a part of the fit that begins: TensorBoard would draw the curves of both."""
+    remove_checkpoints(run_folder)
+    for name in ("summary.json", "events.out.tfevents*"):
+        for path in run_folder.glob(name):
+            path.unlink()
+
+
+def _keep_checkpoint(parts: Parts, run_folder: Path) -> None:
+    """Of a finished fit keep one checkpoint, or none. After all else: until the record is written, it is unfinished."""
+    checkpoint, interrupt = parts.find(Checkpoint), parts.find(Interrupt)
+    if checkpoint is None or (interrupt is not None and interrupt.cut_short):
+        return
+    if parts.cfg.save_checkpoint:
+        checkpoint.write(parts.trainer, parts.module)
+    remove_checkpoints(run_folder, keep_newest=parts.cfg.save_checkpoint)
 
 
 def _select(parts: Parts) -> tuple[int, Tensor]:
@@ -139,10 +170,14 @@ def _outputs(parts: Parts) -> dict[str, Tensor]:
 
 
 def _log_final_figures(parts: Parts, summary: dict[str, Any]) -> None:
-    for logger in parts.trainer.loggers:
-        if isinstance(logger, TensorBoardLogger):
-            logger.log_hyperparams(hyperparameters(parts, summary), final_figures(summary))
-            logger.finalize("success")
+    detected = parts.module.curves.block().get("detected")
+    with spared_loggers(parts.trainer) as loggers:
+        for logger in loggers:
+            if isinstance(logger, TensorBoardLogger):
+                if detected is not None and summary["signal"] is None:  # an interrupted fit may detect another
+                    logger.log_metrics({"stopping/detected": 1.0}, step=int(np.nanargmax(detected)))
+                logger.log_hyperparams(hyperparameters(parts, summary), final_figures(summary))
+                logger.finalize("success")
 
 
 def _panels(parts: Parts, iteration: int, selected: Tensor) -> dict[str, NDArray[np.float64]]:
@@ -192,7 +227,7 @@ def isolated() -> Iterator[None]:
                 warnings.filterwarnings("ignore", message=f".*{remark}")
             # Named, since fork_rng otherwise wakes every GPU of the machine.
             used = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
-            with torch.random.fork_rng(devices=used):
+            with torch.random.fork_rng(devices=used), quiet_writers():
                 yield
     finally:
         logger.setLevel(level)

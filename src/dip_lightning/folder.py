@@ -121,6 +121,7 @@ def restore_folder(cfg: DictConfig, run_folder: Path, console: Console | None = 
 def _fit_one(cfg: DictConfig, picture: Path, place: Path, clean: Path | None, title: str) -> "FitResult":
     """Fit one picture of a folder."""
     from dip_lightning.fit import fit  # here: the command line looks for a folder before it needs torch
+    from dip_lightning.same_fit import resumable
 
     truth = None if clean is None else clean / picture.name
     if truth is not None and not truth.is_file():
@@ -128,7 +129,7 @@ def _fit_one(cfg: DictConfig, picture: Path, place: Path, clean: Path | None, ti
     one = deepcopy(cfg)
     if one.callbacks.get("fit_progress"):
         one.callbacks.fit_progress.title = title
-    return fit(one, place, image=picture, clean=truth)
+    return fit(one, place, image=picture, clean=truth, resume=resumable(place, one, image=picture, clean=truth))
 
 
 def _is_finished(place: Path, picture: Path) -> bool:

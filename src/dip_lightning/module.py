@@ -44,6 +44,7 @@ class DeepImagePrior(pl.LightningModule):
         target: What the objective compares with, (1, C, H, W); None for the observation itself.
         weight: Weight of each pixel in the objective, (1, 1, H, W) with mean 1; None for 1 everywhere.
         sigma: Standard deviation of the noise on the scale 0 to 255, known or estimated; None where it is not known.
+        first_iteration: The iteration that the first batch is; not 0 in a fit that goes on where an earlier one ended.
     """
 
     observation: Tensor
@@ -98,6 +99,7 @@ class DeepImagePrior(pl.LightningModule):
         self.lr = lr
         self.input_noise_std = input_noise_std
         self.sigma = sigma
+        self.first_iteration = 0
         generator = torch.Generator().manual_seed(seed)
         z = torch.rand((1, input_channels, *observation.shape[-2:]), generator=generator) * input_scale
         self.register_buffer("z", z)
@@ -114,14 +116,15 @@ class DeepImagePrior(pl.LightningModule):
 
     def on_train_start(self) -> None:
         """Make room for the curves, on the device where the values arise."""
-        self.curves = Curves(int(self.trainer.num_training_batches), self.device, self.observation.dtype)
+        iterations = self.first_iteration + int(self.trainer.num_training_batches)
+        self.curves = Curves(iterations, self.device, self.observation.dtype)
 
     def training_step(self, batch: object, batch_idx: int) -> Tensor:
         """Do one iteration.
 
         Args:
             batch: Ignored.
-            batch_idx: The iteration, from 0.
+            batch_idx: How many iterations there were since ``first_iteration``.
 
         Returns:
             The loss, of shape ().
@@ -130,9 +133,10 @@ class DeepImagePrior(pl.LightningModule):
         prediction = self.operator(out)
         losses = self.objective(prediction, self.observation if self.target is None else self.target)
         loss = losses.mean() if self.weight is None else (losses * self.weight).mean()
-        self.iterate = Iterate(batch_idx, one_pass=out.detach())
-        self.curves.record("loss", batch_idx, loss.detach())
-        self.curves.record("psnr_observation", batch_idx, psnr(prediction.detach(), self.observation))
+        iteration = self.first_iteration + batch_idx
+        self.iterate = Iterate(iteration, one_pass=out.detach())
+        self.curves.record("loss", iteration, loss.detach())
+        self.curves.record("psnr_observation", iteration, psnr(prediction.detach(), self.observation))
         return loss
 
     def perturbed_input(self) -> Tensor:

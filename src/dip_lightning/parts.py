@@ -13,7 +13,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException  # 
 from torch import nn
 
 from dip_lightning import environment
-from dip_lightning.callbacks import Interrupt, OutputEMA
+from dip_lightning.callbacks import Checkpoint, Interrupt, OutputEMA
 from dip_lightning.checks import check_choice, check_flag, check_integer
 from dip_lightning.config import build
 from dip_lightning.data import ImageDataModule, Observation
@@ -58,6 +58,7 @@ def build_parts(
     run_folder: Path | None,
     precision: Precision,
     pictures: dict[str, str | Path | NDArray[np.generic]],
+    first: int = 0,
 ) -> Parts:
     """Build everything; whatever is wrong with the settings shows here, before anything is computed.
 
@@ -66,6 +67,7 @@ def build_parts(
         run_folder: Where loggers write; None for no logger.
         precision: What the fit computes in.
         pictures: Samples or file names to take instead of those of the configuration: ``path`` and ``clean``.
+        first: The iteration to begin with; not 0 in a fit that goes on where an earlier one ended.
 
     Returns:
         The parts.
@@ -77,19 +79,21 @@ def build_parts(
     select = check_choice("select", cfg.select, ("averaged", "one_pass"))
     check_flag("save_checkpoint", cfg.save_checkpoint)
     data: ImageDataModule = build(cfg.image, degradation=build(cfg.degradation), iterations=cfg.iterations, **pictures)
-    trainer = _build_trainer(cfg, run_folder, precision)
+    data.first = first
+    trainer = _build_trainer(cfg, run_folder, precision, first)
     precision.check_device(trainer.strategy.root_device)
     # Drawing the weights is the first thing that the seed decides.
     torch.manual_seed(seed)
     network = _build_network(cfg, data.observation)
     module = _build_module(cfg, network, data.observation, seed)
+    module.first_iteration = first
     parts = Parts(cfg, data, module, trainer, precision, environment.git_commit())
     if select == "averaged" and parts.find(OutputEMA) is None:
         raise UserError("select=averaged without output_ema", "the callback that averages", "try select=one_pass")
     return parts
 
 
-def _build_trainer(cfg: DictConfig, run_folder: Path | None, precision: Precision) -> pl.Trainer:
+def _build_trainer(cfg: DictConfig, run_folder: Path | None, precision: Precision, first: int) -> pl.Trainer:
     check_integer("trainer.log_every_n_steps", cfg.trainer.log_every_n_steps, 1, example=50)
     check_choice("trainer.accelerator", cfg.trainer.accelerator, ("auto", "cpu", "gpu"))
     check_flag("trainer.deterministic", cfg.trainer.deterministic)
@@ -100,7 +104,7 @@ def _build_trainer(cfg: DictConfig, run_folder: Path | None, precision: Precisio
     # An empty node is the choice of nothing: stopping=none.
     callbacks = [build(node) for node in cfg.callbacks.values() if node]
     named = [] if run_folder is None else [node for node in cfg.logger.values() if node is not None]
-    loggers = [build(node, save_dir=str(run_folder)) for node in named]
+    loggers = [build(node, save_dir=str(run_folder), **_purge(node, first)) for node in named]
     try:
         trainer: pl.Trainer = build(
             cfg.trainer,
@@ -109,7 +113,7 @@ def _build_trainer(cfg: DictConfig, run_folder: Path | None, precision: Precisio
             max_epochs=1,
             callbacks=[*callbacks, Interrupt()],
             logger=loggers or False,
-            enable_checkpointing=False,
+            enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
             enable_model_summary=False,
             enable_progress_bar=any(isinstance(callback, pl.callbacks.ProgressBar) for callback in callbacks),
         )
@@ -120,6 +124,11 @@ def _build_trainer(cfg: DictConfig, run_folder: Path | None, precision: Precisio
             raise UserError(f"trainer: {text}", "a machine that can do so", "try trainer=cpu") from None
         raise
     return trainer
+
+
+def _purge(node: DictConfig, first: int) -> dict[str, int]:
+    """What makes TensorBoard forget the events from an iteration on, which a fit that goes on there writes again."""
+    return {"purge_step": first} if first > 0 and str(node._target_).endswith(".TensorBoardLogger") else {}
 
 
 def _build_network(cfg: DictConfig, observation: Observation) -> nn.Module:

@@ -79,7 +79,7 @@ def summarise(parts: Parts, selected: Tensor, iteration: int, seconds: float) ->
         },
         "selected": {"output": cfg.select, "iteration": iteration, "psnr": quality},
         "remarks": _remarks(parts, iteration, doubt, quality, noisy),
-        "signal": None if interrupt is None else interrupt.signal,
+        "signal": interrupt.signal if interrupt is not None and interrupt.cut_short else None,
         "restores": [] if guard is None else guard.restored_at,
         "versions": environment.versions(),
         "git_commit": parts.git_commit,
@@ -90,7 +90,7 @@ def summarise(parts: Parts, selected: Tensor, iteration: int, seconds: float) ->
 def _reason(parts: Parts, iterations: int) -> str:
     """Say in one sentence why the fit ended."""
     interrupt, guard = parts.find(Interrupt), parts.find(DivergenceGuard)
-    if interrupt is not None and interrupt.signal is not None:
+    if interrupt is not None and interrupt.cut_short and interrupt.signal is not None:
         return f"It was interrupted ({Signals(interrupt.signal).name})."
     if guard is not None and guard.gave_up:
         return "It diverged again and again from the same weights; try a smaller lr or precision=fp64."

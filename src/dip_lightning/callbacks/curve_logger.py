@@ -5,6 +5,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import TensorBoardLogger
 
+from dip_lightning.logging_guard import spared_loggers
 from dip_lightning.module import DeepImagePrior
 
 __all__ = ["CurveLogger"]
@@ -18,8 +19,8 @@ class CurveLogger(pl.Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: DeepImagePrior) -> None:  # type: ignore[override]
         """Lay out one-pass and averaged PSNR on one chart of TensorBoard."""
-        self._logged = 0
-        for logger in trainer.loggers:
+        self._logged = pl_module.first_iteration
+        for logger in trainer.loggers if self._logged == 0 else ():
             if isinstance(logger, TensorBoardLogger):
                 lines = ["psnr/one_pass", "psnr/averaged"]
                 logger.experiment.add_custom_scalars({"PSNR": {"one-pass and averaged": ["Multiline", lines]}})
@@ -28,8 +29,15 @@ class CurveLogger(pl.Callback):
         self, trainer: pl.Trainer, pl_module: DeepImagePrior, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Log a block when it is full."""
-        if (batch_idx + 1) % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
-            self._log(trainer, pl_module, batch_idx + 1)
+        done = pl_module.iterate.iteration + 1
+        if done % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            self._log(trainer, pl_module, done)
+
+    def on_save_checkpoint(  # type: ignore[override]
+        self, trainer: pl.Trainer, pl_module: DeepImagePrior, checkpoint: dict[str, Any]
+    ) -> None:
+        """Log all that a checkpoint holds: a fit that goes on from there begins its events after it."""
+        self._log(trainer, pl_module, pl_module.iterate.iteration + 1)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: DeepImagePrior) -> None:  # type: ignore[override]
         """Log what is left."""
@@ -39,15 +47,14 @@ class CurveLogger(pl.Callback):
         if not trainer.loggers or stop <= self._logged:
             return
         block = pl_module.curves.block(self._logged, stop)
-        for offset in range(stop - self._logged):
-            # What was not measured in an iteration is NaN, which is the one value unlike itself.
-            row = {
-                name.replace("psnr_", "psnr/", 1).replace("stopping_", "stopping/", 1): float(values[offset])
-                for name, values in block.items()
-                if values[offset] == values[offset]
-            }
-            for logger in trainer.loggers:
-                logger.log_metrics(row, step=self._logged + offset)
-        for logger in trainer.loggers:
-            logger.save()
+        with spared_loggers(trainer) as loggers:
+            for offset in range(stop - self._logged):
+                # What was not measured in an iteration is NaN, which is the one value unlike itself.
+                row = {
+                    name.replace("psnr_", "psnr/", 1).replace("stopping_", "stopping/", 1): float(values[offset])
+                    for name, values in block.items()
+                    if values[offset] == values[offset]
+                }
+                for logger in loggers:
+                    logger.log_metrics(row, step=self._logged + offset)
         self._logged = stop

@@ -1,7 +1,7 @@
 """Stopping without a clean image, and keeping the picture that is handed back."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
@@ -10,12 +10,13 @@ from torch import Tensor
 from dip_lightning.checks import check_choice, check_integer, check_number
 from dip_lightning.errors import UserError
 from dip_lightning.module import DeepImagePrior
+from dip_lightning.stateful import Stateful
 from dip_lightning.stopping import ALONE, StoppingRule, choose, disagree, lag_of, patience_after
 
 __all__ = ["Detection", "Picks"]
 
 
-class Picks:
+class Picks(Stateful):
     """What each of R rules would hand back so far. All of it lives on the device, so that keeping it waits for nothing.
 
     Attributes:
@@ -24,6 +25,8 @@ class Picks:
         iteration: The iteration that the image is of, (R,); -1 before the first.
         images: The outputs of those iterations, (R, C, H, W).
     """
+
+    remembered: ClassVar[tuple[str, ...]] = ("best", "minimum", "iteration", "images")
 
     def __init__(self, like: Tensor, lags: list[int]) -> None:
         """Begin with nothing.
@@ -155,18 +158,18 @@ class Detection(pl.Callback):
         iterate = pl_module.iterate
         averaged = iterate.averaged if self.select == "averaged" else None
         output = iterate.one_pass if averaged is None else averaged
-        values = []
+        values, iteration = [], iterate.iteration
         for name, rule in self._active.items():
             value = rule.statistic(pl_module, output)
             if value is not None:
-                pl_module.curves.record(f"stopping_{name}", batch_idx, value)
+                pl_module.curves.record(f"stopping_{name}", iteration, value)
             values.append(self._nothing if value is None else value)
-        if batch_idx < self.min_iterations:
+        if iteration < self.min_iterations:
             return
         assert self._picks is not None
-        self._picks.update(batch_idx, torch.stack(values), output, iterate.diverged)
-        if (batch_idx + 1) % self._looks_every == 0:
-            self._look(trainer, self._picks, batch_idx)
+        self._picks.update(iteration, torch.stack(values), output, iterate.diverged)
+        if (iteration + 1) % self._looks_every == 0:
+            self._look(trainer, self._picks, iteration)
 
     def _look(self, trainer: pl.Trainer, picks: Picks, iteration: int) -> None:
         self.settled, alone = [], False
@@ -181,12 +184,25 @@ class Detection(pl.Callback):
             trainer.should_stop = True
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: DeepImagePrior) -> None:  # type: ignore[override]
-        """Mark the detected iteration in the curves and in the loggers."""
+        """Mark the detected iteration in the curves."""
+        pl_module.curves.erase("detected")  # where an earlier end of this fit had it
         chosen = self.chosen()
         if chosen is not None:
             pl_module.curves.record("detected", chosen[0], torch.ones(()))
-            for logger in trainer.loggers:
-                logger.log_metrics({"stopping/detected": 1.0}, step=chosen[0])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the picks and what the rules remember; see :class:`~dip_lightning.stateful.Stateful`."""
+        assert self._picks is not None
+        rules = {name: rule.state_dict() for name, rule in self._active.items()}
+        return {"rules": rules, "picks": self._picks.state_dict(), "settled": self.settled}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` returned."""
+        assert self._picks is not None
+        self._picks.load_state_dict(state_dict["picks"])
+        for name, rule in self._active.items():
+            rule.load_state_dict(state_dict["rules"][name])
+        self.settled = state_dict["settled"]
 
     def _lag_of(self, rule: StoppingRule) -> int:
         """How many iterations a rule's pick trails its minimum."""

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
@@ -9,36 +10,46 @@ from torch import Tensor
 
 from dip_lightning.checks import check_integer, check_number
 from dip_lightning.module import DeepImagePrior
+from dip_lightning.stateful import Stateful
 
 __all__ = ["DivergenceGuard"]
 
 log = logging.getLogger(__name__)
 
 
-class Snapshot:
+class Snapshot(Stateful):
     """A copy of everything an optimiser step changes (weights, batch statistics, Adam's moments), and their output."""
 
-    def __init__(self, iteration: int, pl_module: DeepImagePrior, optimizer: torch.optim.Optimizer) -> None:
+    remembered: ClassVar[tuple[str, ...]] = ("iteration", "output", "network", "moments")
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self.iteration = -1
+        self.output: Tensor | None = None
+        self.network: list[Tensor] = []
+        self.moments: list[dict[str, Tensor]] = []  # of each parameter; empty before the first step
+
+    def take(self, pl_module: DeepImagePrior, optimizer: torch.optim.Optimizer) -> None:
         """Copy the present state, on its device."""
-        self.iteration = iteration
+        self.iteration = pl_module.iterate.iteration
         self.output = pl_module.iterate.one_pass
         self.network = [tensor.detach().clone() for tensor in _network_tensors(pl_module)]
-        self.optimizer = {
-            parameter: {key: value.clone() for key, value in state.items() if isinstance(value, Tensor)}
-            for parameter, state in optimizer.state.items()
-        }
+        states = [optimizer.state.get(parameter, {}) for parameter in pl_module.network.parameters()]
+        self.moments = [
+            {key: value.clone() for key, value in state.items() if isinstance(value, Tensor)} for state in states
+        ]
 
     @torch.no_grad()
     def restore(self, pl_module: DeepImagePrior, optimizer: torch.optim.Optimizer) -> None:
         """Write the copy back."""
         for tensor, copy in zip(_network_tensors(pl_module), self.network, strict=True):
             tensor.copy_(copy)
-        for parameter, state in list(optimizer.state.items()):
-            if parameter in self.optimizer:
-                for key, copy in self.optimizer[parameter].items():
-                    state[key].copy_(copy)
-            else:  # the copy was made before the first step, when Adam had no moments
-                del optimizer.state[parameter]
+        for parameter, moments in zip(pl_module.network.parameters(), self.moments, strict=True):
+            if moments:
+                for key, copy in moments.items():
+                    optimizer.state[parameter][key].copy_(copy)
+            else:
+                optimizer.state.pop(parameter, None)
 
 
 def _network_tensors(pl_module: DeepImagePrior) -> Iterator[Tensor]:
@@ -46,7 +57,7 @@ def _network_tensors(pl_module: DeepImagePrior) -> Iterator[Tensor]:
     yield from pl_module.network.buffers()
 
 
-class DivergenceGuard(pl.Callback):
+class DivergenceGuard(Stateful, pl.Callback):
     """Restores the last good weights when the PSNR to the observation drops sharply or is no number.
 
     The DIP code does this on the host, for every copy of the weights. Here the copy stays on the device and is
@@ -57,6 +68,11 @@ class DivergenceGuard(pl.Callback):
     the device, and the verdict is read every ``check_every`` iterations; from the first bad one on, the averaged
     output is held.
     """
+
+    remembered: ClassVar[tuple[str, ...]] = (
+        *("restored_at", "gave_up"),
+        *("_in_a_row", "_last_change", "_previous", "_diverged"),
+    )
 
     def __init__(
         self,
@@ -102,6 +118,18 @@ class DivergenceGuard(pl.Callback):
         """The one-pass output of the last copy of good weights, (1, C, H, W); None before the first."""
         return None if self._snapshot is None else self._snapshot.output
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the verdict so far and the last good copy; see :class:`~dip_lightning.stateful.Stateful`."""
+        snapshot = None if self._snapshot is None else self._snapshot.state_dict()
+        return super().state_dict() | {"snapshot": snapshot}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` returned."""
+        super().load_state_dict(state_dict)
+        if state_dict["snapshot"] is not None:
+            self._snapshot = Snapshot()
+            self._snapshot.load_state_dict(state_dict["snapshot"])
+
     def on_before_optimizer_step(  # type: ignore[override]
         self, trainer: pl.Trainer, pl_module: DeepImagePrior, optimizer: torch.optim.Optimizer
     ) -> None:
@@ -124,7 +152,8 @@ class DivergenceGuard(pl.Callback):
         if not bool(self._diverged):
             # Weights just restored are no progress: a fresh copy waits for as many good iterations as any other.
             if self._snapshot is None or iteration - self._last_change >= self.snapshot_every:
-                self._snapshot = Snapshot(iteration, pl_module, optimizer)
+                self._snapshot = self._snapshot or Snapshot()
+                self._snapshot.take(pl_module, optimizer)
                 self._last_change = iteration
                 self._in_a_row = 0
             return

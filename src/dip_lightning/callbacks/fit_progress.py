@@ -71,7 +71,7 @@ class FitProgress(ProgressBar):
         self._values = ""
         if self._enabled:
             head = f"{self.title}  " if self.title else ""
-            self._console.print(f"{head}{_introduce(trainer)}", soft_wrap=True, highlight=False)
+            self._console.print(f"{head}{_introduce(trainer, pl_module)}", soft_wrap=True, highlight=False)
         if self._enabled and self.bar and self._console.is_terminal:
             self._bar = Progress(
                 *([TextColumn("{task.description}")] if self.title else []),
@@ -83,7 +83,9 @@ class FitProgress(ProgressBar):
                 console=self._console,
                 refresh_per_second=4,
             )
-            self._task = self._bar.add_task(self.title, total=int(trainer.num_training_batches), speed="-", values="")
+            first = pl_module.first_iteration
+            total = first + int(trainer.num_training_batches)
+            self._task = self._bar.add_task(self.title, total=total, completed=first, speed="-", values="")
             self._bar.start()
 
     def on_train_batch_end(  # type: ignore[override]
@@ -92,11 +94,12 @@ class FitProgress(ProgressBar):
         """Tell the bar; it redraws itself when it is time."""
         if not self._enabled:
             return
-        done, total = batch_idx + 1, int(trainer.num_training_batches)
+        iteration, total = pl_module.iterate.iteration, pl_module.curves.iterations
+        done = iteration + 1
         if pl_module.device.type == "cpu" or done % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
-            self._values = _describe(pl_module.curves, batch_idx)
+            self._values = _describe(pl_module.curves, iteration)
         elapsed = time.monotonic() - self._started
-        speed = done / max(elapsed, 1e-9)
+        speed = (batch_idx + 1) / max(elapsed, 1e-9)
         if self._bar is not None:
             self._bar.update(self._task, completed=done, speed=f"{speed:.3g}", values=self._values)
         elif time.monotonic() - self._last_line >= self.line_every:
@@ -120,18 +123,21 @@ class FitProgress(ProgressBar):
             self._bar = None
 
 
-def _introduce(trainer: pl.Trainer) -> str:
+def _introduce(trainer: pl.Trainer, pl_module: DeepImagePrior) -> str:
     """Say what is about to be fitted, and how noisy it is."""
     data = trainer.datamodule  # type: ignore[attr-defined]
-    total = int(trainer.num_training_batches)
+    first = pl_module.first_iteration
+    limit = f"at most {first + int(trainer.num_training_batches)} iterations"
+    if first > 0:
+        limit = f"going on after {first} of {limit}"
     if not isinstance(data, ImageDataModule):
-        return f"at most {total} iterations"
+        return limit
     observation = data.observation
     _, channels, height, width = observation.noisy.shape
     kind = "grey" if channels == 1 else "colour"
     name = escape(Path(observation.source).name)
     sigma = f"noise σ = {observation.sigma:.1f} of 255 ({observation.sigma_source})"
-    return f"{name}: {height}x{width}, {kind}, {sigma}; at most {total} iterations"
+    return f"{name}: {height}x{width}, {kind}, {sigma}; {limit}"
 
 
 def _describe(curves: Curves, iteration: int) -> str:

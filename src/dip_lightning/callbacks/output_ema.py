@@ -1,6 +1,6 @@
 """The averaged output."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
@@ -8,15 +8,18 @@ from torch import Tensor
 
 from dip_lightning.checks import check_number
 from dip_lightning.module import DeepImagePrior
+from dip_lightning.stateful import Stateful
 
 __all__ = ["OutputEMA"]
 
 
-class OutputEMA(pl.Callback):
+class OutputEMA(Stateful, pl.Callback):
     """Exponential moving average of the one-pass outputs: AVG_i = α·AVG_{i−1} + (1 − α)·IMG_i, AVG_0 = IMG_0.
 
     Paper, section 3.1. The average lives on the device; an iteration in which the fit had diverged leaves it alone.
     """
+
+    remembered: ClassVar[tuple[str, ...]] = ("average", "_empty")
 
     def __init__(self, alpha: float = 0.99) -> None:
         """Set the weight of the past.

@@ -40,12 +40,13 @@ class PeakPSNR(pl.Callback):
         if clean is None:
             return
         iterate, curves = pl_module.iterate, pl_module.curves
-        curves.record("psnr_one_pass", batch_idx, psnr(iterate.one_pass, clean))
+        iteration = iterate.iteration
+        curves.record("psnr_one_pass", iteration, psnr(iterate.one_pass, clean))
         if iterate.averaged is not None:
-            curves.record("psnr_averaged", batch_idx, psnr(iterate.averaged, clean))
-        last = batch_idx + 1 == trainer.num_training_batches
-        if self.eval_every and ((batch_idx + 1) % self.eval_every == 0 or last):
-            curves.record("psnr_eval", batch_idx, psnr(pl_module.evaluate(), clean))
+            curves.record("psnr_averaged", iteration, psnr(iterate.averaged, clean))
+        last = iteration + 1 == curves.iterations
+        if self.eval_every and ((iteration + 1) % self.eval_every == 0 or last):
+            curves.record("psnr_eval", iteration, psnr(pl_module.evaluate(), clean))
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: DeepImagePrior) -> None:  # type: ignore[override]
         """Find the peak of each curve: ``one_pass``, ``averaged`` and ``eval`` where measured."""

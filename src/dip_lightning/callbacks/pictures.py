@@ -3,10 +3,11 @@
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from torch import Tensor
 
 from dip_lightning.checks import check_integer
+from dip_lightning.logging_guard import spared_loggers
 from dip_lightning.module import DeepImagePrior
 
 __all__ = ["Pictures"]
@@ -28,14 +29,15 @@ class Pictures(pl.Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: DeepImagePrior) -> None:  # type: ignore[override]
         """Show what is fitted and, where there is one, the clean image."""
-        self._shown = -1
-        _show(trainer, {"observation": pl_module.observation, "clean": pl_module.clean}, 0)
+        self._shown = pl_module.first_iteration - 1
+        if pl_module.first_iteration == 0:
+            _show(trainer.loggers, {"observation": pl_module.observation, "clean": pl_module.clean}, 0)
 
     def on_train_batch_end(  # type: ignore[override]
         self, trainer: pl.Trainer, pl_module: DeepImagePrior, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Show the outputs when it is time."""
-        if self.every and (batch_idx + 1) % self.every == 0:
+        if self.every and (pl_module.iterate.iteration + 1) % self.every == 0:
             self._show_outputs(trainer, pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: DeepImagePrior) -> None:  # type: ignore[override]
@@ -45,12 +47,14 @@ class Pictures(pl.Callback):
     def _show_outputs(self, trainer: pl.Trainer, pl_module: DeepImagePrior) -> None:
         iterate = pl_module.iterate
         if iterate.iteration > self._shown:
-            _show(trainer, {"one_pass": iterate.one_pass, "averaged": iterate.averaged}, iterate.iteration)
+            images = {"one_pass": iterate.one_pass, "averaged": iterate.averaged}
+            with spared_loggers(trainer) as loggers:
+                _show(loggers, images, iterate.iteration)
             self._shown = iterate.iteration
 
 
-def _show(trainer: pl.Trainer, images: dict[str, Tensor | None], step: int) -> None:
-    for logger in trainer.loggers:
+def _show(loggers: list[Logger], images: dict[str, Tensor | None], step: int) -> None:
+    for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
             for name, image in images.items():
                 if image is not None:

@@ -18,9 +18,14 @@ __all__ = ["ImageDataModule", "iterations_for"]
 class ImageDataModule(pl.LightningDataModule):
     """Loads one observation, and counts out the iterations of one epoch.
 
-    A batch is only a number. The image is a buffer of the module and moves to the device once; a loader that
-    yielded it would copy it every iteration.
+    A batch is only the number of its iteration. The image is a buffer of the module and moves to the device once; a
+    loader that yielded it would copy it every iteration.
+
+    Attributes:
+        first: The iteration to begin with; not 0 in a fit that goes on where an earlier one ended.
     """
+
+    first: int = 0
 
     def __init__(
         self,
@@ -81,7 +86,7 @@ class ImageDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[int]:
         """Count the iterations."""
-        return DataLoader(range(self.iterations), batch_size=None)  # type: ignore[arg-type]
+        return DataLoader(range(self.first, self.iterations), batch_size=None)  # type: ignore[arg-type]
 
 
 def iterations_for(sigma: float) -> int:

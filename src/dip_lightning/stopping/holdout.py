@@ -1,12 +1,13 @@
 """Held-out pixels: what the fit does not see tells when it has begun to fit noise."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
 from dip_lightning.checks import check_integer, check_number
 from dip_lightning.errors import UserError
+from dip_lightning.stateful import Stateful
 from dip_lightning.stopping.rule import check_noise
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ _FEWEST = 16
 _ENOUGH, _LARGEST_SHARE = 4000, 0.05
 
 
-class HeldOut:
+class HeldOut(Stateful):
     """The objective on pixels that were left out of it (self-validation).
 
     Noise that is independent from pixel to pixel cannot be predicted from the neighbours: on held-out pixels, the
@@ -28,6 +29,7 @@ class HeldOut:
     """
 
     follows_output = True
+    remembered: ClassVar[tuple[str, ...]] = ("_held", "_values")
 
     def __init__(self, fraction: float | None = None, seed: int = 0) -> None:
         """Set how many pixels are held out.

@@ -1,7 +1,7 @@
 """What a stopping rule is."""
 
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +68,14 @@ class StoppingRule(Protocol):
         Returns:
             A tensor of shape () on the device, the lower the better; None as long as nothing can be said.
         """
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a later iteration needs; :class:`~dip_lightning.stateful.Stateful` does so by names."""
+        ...
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` returned, after :meth:`start`."""
         ...
 
 

@@ -1,6 +1,6 @@
 """Stein's unbiased risk estimate, for Gaussian noise of known or estimated strength."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -8,6 +8,7 @@ from torch import Tensor
 from dip_lightning.checks import check_integer, check_number
 from dip_lightning.errors import UserError
 from dip_lightning.objective import mse
+from dip_lightning.stateful import Stateful
 from dip_lightning.stopping.rule import check_noise
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ __all__ = ["Sure"]
 _STRONGEST, _SAMPLES = 0.2, 3 * 128 * 128
 
 
-class Sure:
+class Sure(Stateful):
     """An estimate of the mean squared error against the clean image: ‖f − y‖²/N + 2σ²·div f/N − σ².
 
     A fit has no closed divergence of its output f by the observation y: it is estimated from how much of a known
@@ -32,6 +33,7 @@ class Sure:
     """
 
     follows_output = True
+    remembered: ClassVar[tuple[str, ...]] = ("_noise",)
 
     def __init__(self, alpha: float | None = None, seed: int = 0) -> None:
         """Set the perturbation.

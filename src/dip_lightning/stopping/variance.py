@@ -1,11 +1,12 @@
 """Rules that watch how much the output moves: it moves least where it is best (Wang et al., arXiv 2112.06074)."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
 from dip_lightning.checks import check_integer, check_number
+from dip_lightning.stateful import Stateful
 
 if TYPE_CHECKING:
     from dip_lightning.module import DeepImagePrior
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["MovingVariance", "WindowedVariance"]
 
 
-class WindowedVariance:
+class WindowedVariance(Stateful):
     """ES-WMV: the variance of the one-pass output over the last ``window`` iterations.
 
     VAR = (1/W) Σ_i ‖x_i − x̄‖² / N = Σ_i ‖x_i‖² / (W·N) − ‖x̄‖² / N, over W outputs of N samples. Both sums are kept
@@ -23,6 +24,7 @@ class WindowedVariance:
     """
 
     follows_output = False
+    remembered: ClassVar[tuple[str, ...]] = ("_outputs", "_reference", "_sum", "_sum_of_squares", "_seen")
 
     def __init__(self, window: int = 100, max_samples: int = 65536) -> None:
         """Set the window.
@@ -82,13 +84,14 @@ class WindowedVariance:
         self._sum_of_squares.copy_(self._outputs.square().sum())
 
 
-class MovingVariance:
+class MovingVariance(Stateful):
     """ES-EMV: an exponentially weighted variance of the one-pass output.
 
     With δ = x − mean: mean ← mean + α·δ; variance ← (1 − α)·(variance + α·‖δ‖²/N). Needs no window.
     """
 
     follows_output = False
+    remembered: ClassVar[tuple[str, ...]] = ("_mean", "_variance", "_seen")
 
     def __init__(self, alpha: float = 0.1) -> None:
         """Set the weight of the newest output.

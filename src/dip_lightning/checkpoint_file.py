@@ -1,0 +1,164 @@
+"""The files that a fit can go on from: written so that a crash at any moment leaves a whole one, read without trust."""
+
+import logging
+import os
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dip_lightning.errors import UserError
+
+__all__ = [
+    "FOLDER",
+    "NEWEST",
+    "PREVIOUS",
+    "find_checkpoint",
+    "read_checkpoint",
+    "remove_checkpoints",
+    "write_checkpoint",
+]
+
+log = logging.getLogger(__name__)
+
+# Under a run folder, the names of the last two.
+FOLDER, NEWEST, PREVIOUS = "checkpoints", "last.ckpt", "previous.ckpt"
+
+_UNFINISHED = "unfinished.ckpt"
+
+# Raised by one when older programs could not make sense of what newer ones write, or newer ones of older.
+_FORMAT = 1
+
+
+class _DamagedError(Exception):
+    """The file is not as it was written."""
+
+
+def write_checkpoint(run_folder: Path, state: Mapping[str, Any]) -> Path:
+    """Write a checkpoint beside the one before, which is only given up once the new one is whole and on the disk.
+
+    Args:
+        run_folder: The run folder; made where it is missing.
+        state: Tensors, numbers and words, in dictionaries and lists.
+
+    Returns:
+        The path of the checkpoint.
+
+    Raises:
+        OSError: There is no room, or the folder cannot be written. The earlier checkpoints are as before.
+    """
+    folder = run_folder / FOLDER
+    unfinished, newest = folder / _UNFINISHED, folder / NEWEST
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with unfinished.open("wb") as file:
+            torch.save({"format": _FORMAT, **state}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        # Between these two there is no newest, and the one before is taken.
+        if newest.exists():
+            newest.replace(folder / PREVIOUS)
+        unfinished.replace(newest)
+        _sync_folder(folder)
+    except (OSError, RuntimeError) as error:
+        _remove(unfinished)
+        if isinstance(error, OSError):
+            raise
+        # What torch makes of a write that failed.
+        raise OSError(None, f"writing failed: {str(error).splitlines()[0]}", str(newest)) from error
+    return newest
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make sure that the new names, too, are on the disk."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        log.debug("%s could not be removed: %s", path, error)
+
+
+def remove_checkpoints(run_folder: Path, *, keep_newest: bool = False) -> None:
+    """Remove what a fit that is finished, or begins anew, has no use for.
+
+    Args:
+        run_folder: The run folder.
+        keep_newest: Whether the newest one stays.
+    """
+    folder = run_folder / FOLDER
+    for name in (_UNFINISHED, PREVIOUS) if keep_newest else (_UNFINISHED, PREVIOUS, NEWEST):
+        _remove(folder / name)
+
+
+def find_checkpoint(run_folder: Path) -> Path | None:
+    """Return the newest checkpoint of a run, or None where there is none."""
+    folder = run_folder / FOLDER
+    return next((folder / name for name in (NEWEST, PREVIOUS) if (folder / name).is_file()), None)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint; if it is damaged, the one before.
+
+    Nothing in the file is executed: it may hold tensors, numbers and words, and is refused if it holds more.
+
+    Args:
+        path: The newest checkpoint, see :func:`find_checkpoint`.
+
+    Returns:
+        What was written, on the CPU.
+
+    Raises:
+        UserError: It cannot be read, holds code, or is of another program or version.
+    """
+    candidates = [path, *(other for other in (path.with_name(PREVIOUS),) if other != path and other.is_file())]
+    damages = []
+    for candidate in candidates:
+        try:
+            state = _read(candidate)
+        except _DamagedError as error:
+            damages.append(f"{candidate.name}: {error}")
+            continue
+        if damages:
+            log.warning("%s is damaged; going on from %s, which is older", path, candidate.name)
+        return state
+    raise UserError(
+        f"{path.parent} holds no checkpoint that is whole ({'; '.join(damages)})",
+        f"{NEWEST} or {PREVIOUS} as they were written",
+        "remove that folder, and resume to begin the fit anew",
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            # torch does not compare the checksums that it writes.
+            spoiled = archive.testzip()
+    except (OSError, zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+        raise _DamagedError(str(error)) from error
+    if spoiled is not None:
+        raise _DamagedError(f"{spoiled} differs from its checksum")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise UserError(
+            f"{path} holds more than numbers and words, and would run code", "a checkpoint of dip", "do not trust it"
+        ) from None
+    except (OSError, RuntimeError, ValueError, KeyError, EOFError) as error:
+        raise _DamagedError(str(error).splitlines()[0]) from error
+    version = state.get("format") if isinstance(state, dict) else None
+    if version != _FORMAT:
+        told = "of another program" if version is None else f"of format {version}"
+        raise UserError(f"{path} is {told}", f"a checkpoint of dip, of format {_FORMAT}", "use the version it is from")
+    return dict(state)

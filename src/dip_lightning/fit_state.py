@@ -1,0 +1,82 @@
+"""Everything that a fit changes while it runs, as plain values: taken between two iterations, and put back."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from dip_lightning.module import DeepImagePrior, Iterate
+
+__all__ = ["capture", "put_back"]
+
+
+def capture(trainer: pl.Trainer, module: DeepImagePrior) -> dict[str, Any]:
+    """Collect the state of a fit after an iteration. Nothing is copied: write it before the next iteration.
+
+    The names are those of Lightning's checkpoints, where both have the same.
+
+    Args:
+        trainer: What runs the fit; its callbacks hand their state over by Lightning's hooks.
+        module: The fit.
+
+    Returns:
+        Tensors, numbers and words, in dictionaries and lists.
+    """
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]
+    state: dict[str, Any] = {
+        "global_step": module.iterate.iteration + 1,
+        "state_dict": module.state_dict(),
+        "optimizer_states": [optimizer.state_dict() for optimizer in trainer.optimizers],
+        "precision": trainer.precision_plugin.state_dict(),
+        "callbacks": {callback.state_key: callback.state_dict() for callback in callbacks},
+        "iterate": dict(vars(module.iterate)),
+        "curves": module.curves.state_dict(),
+        "objective": {"target": module.target, "weight": module.weight},
+        "random": {"cpu": torch.get_rng_state()},
+    }
+    if module.device.type == "cuda":
+        state["random"]["cuda"] = torch.cuda.get_rng_state(module.device)
+    for callback in callbacks:
+        callback.on_save_checkpoint(trainer, module, state)
+    return state
+
+
+def put_back(state: dict[str, Any], trainer: pl.Trainer, module: DeepImagePrior) -> None:
+    """Go on from what :func:`capture` returned, before the first iteration.
+
+    Args:
+        state: What was captured, in the same arithmetic.
+        trainer: What runs the fit; its callbacks must be those of then.
+        module: The fit, on its device.
+    """
+    random = state["random"]
+    state = _on_device({key: value for key, value in state.items() if key != "random"}, lambda t: t.to(module.device))
+    module.load_state_dict(state["state_dict"])
+    for optimizer, optimizer_state in zip(trainer.optimizers, state["optimizer_states"], strict=True):
+        optimizer.load_state_dict(optimizer_state)
+    if state["precision"]:
+        trainer.precision_plugin.load_state_dict(state["precision"])
+    module.iterate = Iterate(**state["iterate"])
+    module.curves.load_state_dict(state["curves"])
+    module.target, module.weight = state["objective"]["target"], state["objective"]["weight"]
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if state["callbacks"].get(callback.state_key):
+            callback.load_state_dict(state["callbacks"][callback.state_key])
+        callback.on_load_checkpoint(trainer, module, state)
+    # Last: nothing may draw a number between this and the next iteration.
+    torch.set_rng_state(random["cpu"])
+    if module.device.type == "cuda" and "cuda" in random:
+        torch.cuda.set_rng_state(random["cuda"], module.device)
+
+
+def _on_device(value: Any, move: Callable[[Tensor], Tensor]) -> Any:
+    """Move every tensor of nested lists, tuples and dictionaries."""
+    if isinstance(value, Tensor):
+        return move(value)
+    if isinstance(value, dict):
+        return {key: _on_device(item, move) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_on_device(item, move) for item in value)
+    return value

@@ -1,0 +1,101 @@
+"""Going on with a run that was interrupted, killed, or had too few iterations."""
+
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from dip_lightning.checkpoint_file import FOLDER, find_checkpoint, read_checkpoint
+from dip_lightning.config import register_resolvers
+from dip_lightning.data import SAMPLE_PREFIX
+from dip_lightning.errors import UserError
+from dip_lightning.fit import FitResult, fit
+
+__all__ = ["resume"]
+
+
+def resume(run_folder: Path, iterations: int | None = None) -> FitResult:
+    """Go on with a run, in its folder and with its own configuration.
+
+    A run that ended before its first checkpoint begins anew.
+
+    Args:
+        run_folder: The folder of a run that did not come to its end; or that did, if it is to have more iterations.
+        iterations: As many iterations as the run is to have now, no fewer than before; None to leave it.
+
+    Returns:
+        What the fit hands back, as if it had not been interrupted.
+
+    Raises:
+        UserError: The run is finished, or there is nothing to go on from.
+    """
+    if not run_folder.is_dir():
+        raise UserError(f"resume={run_folder}", "the folder of a run", "see the line 'Run folder' that ended it")
+    _check_unfinished(run_folder, iterations)
+    checkpoint = find_checkpoint(run_folder)
+    if checkpoint is None:
+        cfg = _read_composed(run_folder)
+        if iterations is not None:
+            cfg.iterations = iterations
+        return fit(cfg, run_folder)
+    state = read_checkpoint(checkpoint)
+    cfg = OmegaConf.create(state["config"])
+    if iterations is not None:
+        if iterations < state["iterations"]:
+            raise UserError(f"iterations={iterations}", f"at least the run's own {state['iterations']}", "leave it out")
+        cfg.iterations = iterations
+    image, clean = (_find_picture(state, name, run_folder) for name in ("path", "clean"))
+    return fit(cfg, run_folder, image=image, clean=clean, resume=checkpoint)
+
+
+def _check_unfinished(run_folder: Path, iterations: int | None) -> None:
+    """Refuse a run that is finished, unless it has done all its iterations and is to have more."""
+    try:
+        summary = json.loads((run_folder / "summary.json").read_text(encoding="utf-8"))
+        done, stopping, signal = summary["iterations"], summary["stopping"], summary["signal"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # no record, or none that is whole: it did not come to its end
+    if signal is not None:
+        return
+    if done < stopping["cap"]:
+        raise UserError(
+            f"{run_folder} is finished: {stopping['reason'].rstrip('.')}",
+            "a run that was interrupted",
+            "for a longer fit begin anew with stopping=none",
+        )
+    if iterations is None or iterations <= done:
+        raise UserError(
+            f"{run_folder} is finished: all {done} iterations were done",
+            "a run that was interrupted, or more iterations",
+            f"try dip resume={shlex.quote(str(run_folder))} iterations={2 * done}",
+        )
+
+
+def _read_composed(run_folder: Path) -> DictConfig:
+    """Read the configuration of a run that ended before its first checkpoint."""
+    path = run_folder / ".hydra" / "config.yaml"
+    if not path.is_file():
+        below = sorted(found.parent for found in run_folder.glob(f"*/{FOLDER}"))
+        remedy = f"try resume={below[0]}" if below else "begin the fit anew"
+        raise UserError(f"{run_folder} has neither {FOLDER}/ nor .hydra/", "the folder of one run", remedy)
+    register_resolvers()
+    cfg = OmegaConf.load(path)
+    assert isinstance(cfg, DictConfig)
+    return cfg
+
+
+def _find_picture(state: Mapping[str, Any], name: str, run_folder: Path) -> str | Path | None:
+    """Return a picture as it was named, or where it lies if that was relative to another folder."""
+    source: str | None = state["sources"][name]
+    if source is None or source.startswith(SAMPLE_PREFIX):
+        return source
+    if source == "array":
+        raise UserError(f"{run_folder} is of an array", "a run of an image file", "go on from Python, with fit()")
+    elsewhere = Path(state["current_folder"]) / source
+    if elsewhere.exists() and not Path(source).exists():
+        return elsewhere
+    # As a string it is named in the record as before; as a path, OmegaConf does not look for interpolations in it.
+    return Path(source) if "${" in source else source

@@ -1,0 +1,153 @@
+"""Whether a checkpoint is of the fit that is to go on: the same settings, of the same picture."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from omegaconf import DictConfig, OmegaConf
+
+from dip_lightning.checkpoint_file import find_checkpoint, read_checkpoint
+from dip_lightning.data import SAMPLE_PREFIX, Observation
+from dip_lightning.errors import UserError
+
+__all__ = ["check_same_fit", "describe_fit", "resumable"]
+
+# What may differ between two parts of one fit: where pictures lie (they are compared themselves), the device, the cap,
+# and what only shows or keeps.
+_FREE = (
+    *("iterations", "image.path", "image.clean", "trainer", "logger", "save_checkpoint"),
+    *(f"callbacks.{name}" for name in ("checkpoint", "curve_logger", "fit_progress", "pictures")),
+)
+
+Source = str | Path | NDArray[np.generic] | None
+
+
+def describe_fit(
+    cfg: DictConfig, observation: Observation, iterations: int, image: Source = None, clean: Source = None
+) -> dict[str, Any]:
+    """Compose what a checkpoint says of its fit, besides the state.
+
+    Args:
+        cfg: The composed configuration.
+        observation: What is fitted.
+        iterations: The most iterations that the fit may have.
+        image: What is fitted instead of ``cfg.image.path``.
+        clean: What it is measured against instead of ``cfg.image.clean``.
+
+    Returns:
+        Numbers and words, in dictionaries and lists.
+    """
+    digest = hashlib.sha256(observation.noisy.numpy().tobytes())
+    if observation.clean is not None:
+        digest.update(observation.clean.numpy().tobytes())
+    return {
+        "config": OmegaConf.to_container(cfg, resolve=True),
+        "sources": _sources(cfg, image, clean),
+        "current_folder": str(Path.cwd()),
+        "iterations": iterations,
+        "shape": list(observation.noisy.shape),
+        "digest": digest.hexdigest(),
+    }
+
+
+def check_same_fit(state: Mapping[str, Any], about: Mapping[str, Any], path: Path) -> None:
+    """Check that a checkpoint is of the fit that is to go on, and not of its end.
+
+    Args:
+        state: The checkpoint.
+        about: What :func:`describe_fit` says of the fit.
+        path: The file, for the message.
+
+    Raises:
+        UserError: It is of another model, another picture or another setting; the message says what differs.
+    """
+    then, now = _settings(state["config"]), _settings(about["config"])
+    # The model first: most other settings follow from it.
+    differing = sorted((key for key in {*then, *now} if then.get(key) != now.get(key)), key=_model_first)
+    if differing:
+        there, here = (_told(differing[0], settings) for settings in (then, now))
+        raise UserError(f"{path} is of a fit with {there}", here, "begin the fit anew")
+    if state["shape"] != about["shape"]:
+        raise UserError(f"{path} is of a picture of {_size(state)}", _size(about), "begin the fit anew")
+    if state["digest"] != about["digest"]:
+        raise UserError(f"{path} is of another picture", "the same pixels and noise", "begin the fit anew")
+    done = state["global_step"]
+    if done >= about["iterations"]:
+        raise UserError(f"{path} is after all {done} iterations", "some to be left", f"try iterations={2 * done}")
+
+
+def resumable(run_folder: Path, cfg: DictConfig, *, image: Source = None, clean: Source = None) -> Path | None:
+    """Tell whether a run folder holds the beginning of a fit, with the same settings and of the same picture.
+
+    Args:
+        run_folder: Where the run would be written.
+        cfg: The composed configuration.
+        image: What is fitted instead of ``cfg.image.path``.
+        clean: What it is measured against instead of ``cfg.image.clean``.
+
+    Returns:
+        The checkpoint to hand to ``fit(..., resume=)``; None where the fit must begin anew.
+    """
+    checkpoint = find_checkpoint(run_folder)
+    if checkpoint is None:
+        return None
+    try:
+        state = read_checkpoint(checkpoint)
+        same = _settings(state["config"]) == _settings(OmegaConf.to_container(cfg, resolve=True))
+    except (UserError, KeyError):
+        return None
+    before = {name: _absolute(source, state["current_folder"]) for name, source in state["sources"].items()}
+    sources = {name: _absolute(source, Path.cwd()) for name, source in _sources(cfg, image, clean).items()}
+    written = checkpoint.stat().st_mtime
+    files = [Path(source) for source in sources.values() if source is not None]
+    changed = any(file.is_file() and file.stat().st_mtime > written for file in files)
+    left = state["global_step"] < (cfg.iterations or state["iterations"])
+    return checkpoint if same and left and before == sources and not changed else None
+
+
+def _settings(config: Any) -> dict[str, Any]:
+    """The settings that decide the result, flat: ``{"model.channels": 128, ...}``."""
+    flat: dict[str, Any] = {}
+
+    def walk(node: Any, prefix: str) -> None:
+        if isinstance(node, Mapping):
+            for key, value in node.items():
+                walk(value, f"{prefix}{key}.")
+        elif not any(prefix.startswith(f"{free}.") for free in _FREE):
+            flat[prefix[:-1]] = node
+
+    walk(config, "")
+    return flat
+
+
+def _model_first(key: str) -> tuple[bool, str]:
+    return not key.startswith("model."), key
+
+
+def _told(key: str, settings: Mapping[str, Any]) -> str:
+    """Write a setting as the user would: ``model=unet``, ``lr=0.01``."""
+    value = settings.get(key)
+    if key.endswith("._target_"):
+        return f"{key.removesuffix('._target_')}={str(value).rsplit('.', 1)[-1].lower()}"
+    return f"{key}={value}"
+
+
+def _size(about: Mapping[str, Any]) -> str:
+    _, channels, height, width = about["shape"]
+    return f"{height}x{width} pixels and {channels} {'channel' if channels == 1 else 'channels'}"
+
+
+def _sources(cfg: DictConfig, image: Source, clean: Source) -> dict[str, str | None]:
+    """Where the pictures come from, as they were named; ``"array"`` for samples."""
+    given = {"path": cfg.image.path if image is None else image, "clean": cfg.image.clean if clean is None else clean}
+    return {
+        name: "array" if isinstance(source, np.ndarray) else None if source is None else str(source)
+        for name, source in given.items()
+    }
+
+
+def _absolute(source: str | None, folder: str | Path) -> str | None:
+    return source if source is None or source.startswith(SAMPLE_PREFIX) else str((Path(folder) / source).resolve())
