@@ -122,6 +122,34 @@ def test_the_same_sweep_started_again_does_only_what_is_missing(dip: Dip, tmp_pa
     assert len(set(events)) == 1
 
 
+def test_a_sweep_goes_on_inside_the_job_that_was_killed(
+    dip: Dip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = ("-m", *TINY_UNET, "seed=0,1,2", "callbacks.checkpoint.iterations=2")
+    assert dip(*sweep, "hydra.sweep.dir=whole").code == 0
+    step = DeepImagePrior.training_step
+    steps: list[tuple[int, int]] = []
+
+    def killed(self: DeepImagePrior, batch: object, batch_idx: int) -> torch.Tensor:
+        done = self.first_iteration + batch_idx
+        if len(steps) == 6 + 5:  # in the second job, after five of six iterations
+            raise SystemExit(137)
+        steps.append((self.first_iteration, done))
+        return step(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DeepImagePrior, "training_step", killed)
+        assert dip(*sweep, "hydra.sweep.dir=parts").code == 137
+        assert len(steps) == 11
+        steps.extend([(0, 0)] * 100)
+        assert dip(*sweep, "hydra.sweep.dir=parts").code == 0
+    # The first job not at all, the second from its last checkpoint on, the third from the beginning.
+    assert steps[111:] == [(4, 4), (4, 5), *((0, iteration) for iteration in range(6))]
+    for job in "012":
+        whole, parts = (tmp_path / name / job / "curves.csv" for name in ("whole", "parts"))
+        assert whole.read_text() == parts.read_text()
+
+
 def test_a_run_counts_as_finished_only_for_its_own_settings_and_picture(tmp_path: Path) -> None:
     picture = tmp_path / "picture.png"
     Image.linear_gradient("L").save(picture)
@@ -175,14 +203,14 @@ def test_a_job_leaves_nothing_to_the_next(dip: Dip, tmp_path: Path) -> None:
 )
 def test_other_launchers_do_the_same_sweep(launcher: list[str], tmp_path: Path) -> None:
     # In a process of its own: these launchers start further ones, which must find everything by themselves.
-    command = [sys.executable, "-m", "dip_lightning", "-m", *TINY_UNET, "dropout=0,1.5,0.1", *launcher]
+    command = [sys.executable, "-m", "dip_lightning", "-m", *TINY_UNET, "dropout=1.5,0.1", *launcher]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, env=environment)
     assert done.returncode == 2, done.stderr
-    assert "1 of 3 jobs failed" in done.stderr
+    assert "1 of 2 jobs failed" in done.stderr
     assert "Traceback" not in done.stderr + done.stdout
-    assert [summary["dropout"] for summary in summaries(tmp_path / "outputs")] == [0, 0.1]
+    assert [summary["dropout"] for summary in summaries(tmp_path / "outputs")] == [0.1]
     command = command[: -len(launcher)]
     again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, env=environment)
     # Whoever launched them, they are the jobs of one sweep.
-    assert again.stdout.count("finished before") == 2
+    assert again.stdout.count("finished before") == 1
