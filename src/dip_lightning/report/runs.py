@@ -175,7 +175,7 @@ def group_runs(runs: list[Run]) -> list[Group]:
         runs: Finished runs.
 
     Returns:
-        The groups, in the order in which their first runs came.
+        The groups: the U-net first, then the others without unusual settings, then the rest in the order of the runs.
     """
     kept = [{k: v for k, v in run.settings.items() if not _is_no_setting(k)} for run in runs]
     keys = {key for settings in kept for key in settings}
@@ -194,7 +194,10 @@ def group_runs(runs: list[Run]) -> list[Group]:
     for group in groups.values():
         group.runs.sort(key=lambda run: run.figure("seed") or 0)
     _label(list(groups.values()))
-    return list(groups.values())
+    # The original U-net first, which the others are compared with; then networks as they usually are.
+    return sorted(
+        groups.values(), key=lambda group: (group.label != "unet", group.label != group.runs[0].summary["model"])
+    )
 
 
 def _is_repeated(run: Run, other: Run) -> bool:
@@ -216,7 +219,7 @@ def _label(groups: list[Group]) -> None:
             if key == "model" or value is None:
                 continue
             share = sum(str(other.settings.get(key)) == str(value) for other in alike) / len(alike)
-            if len(alike) > 1 and share > 0.5:
+            if share > 0.5:
                 group.usual[key] = value
             else:
                 told.append(f"{key.removeprefix('model.')} {value}")
