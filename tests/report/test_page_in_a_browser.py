@@ -116,6 +116,16 @@ def test_the_page_opens_and_can_be_used(browser: Browser, tmp_path: Path) -> Non
     told = browser.run("return document.getElementById('values').textContent")
     assert told.startswith("iteration ")
     assert "plain.png: 29.9" in told  # near the middle of the peak's flank
+    # A name hides its curves, and shows them again.
+    hidden = "return [...document.querySelectorAll('#chart polyline')].map(line => line.style.display)"
+    assert browser.run("return document.querySelectorAll('#keys button').length") == 2
+    browser.press(browser.find("#keys button"), " ")
+    assert browser.run(hidden) == ["none", "none", "", ""]
+    browser.press(browser.find("#keys button"), " ")
+    assert browser.run(hidden) == ["", "", "", ""]
+    # Ticks are round numbers.
+    ticks = "[...document.querySelectorAll('#chart text[text-anchor=middle]')].map(text => text.textContent)"
+    assert browser.run(f"return {ticks}") == ["0", "20", "40", "60", "80"]
     assert browser.complaints() == []
 
 
