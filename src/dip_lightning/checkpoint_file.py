@@ -65,10 +65,11 @@ def write_checkpoint(run_folder: Path, state: Mapping[str, Any]) -> Path:
         _sync_folder(folder)
     except (OSError, RuntimeError) as error:
         _remove(unfinished)
-        if isinstance(error, OSError):
+        # Where a write fails, torch complains of a position that it did not expect, with the reason behind that.
+        reason = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(reason, OSError):
             raise
-        # What torch makes of a write that failed.
-        raise OSError(None, f"writing failed: {str(error).splitlines()[0]}", str(newest)) from error
+        raise reason from None
     return newest
 
 

@@ -26,12 +26,22 @@ def spared_loggers(trainer: pl.Trainer) -> Iterator[list[Logger]]:
         for logger in loggers:
             if logger.save_dir is not None:
                 Path(logger.save_dir).mkdir(parents=True, exist_ok=True)  # somebody may have removed it
-        yield loggers
-        for logger in loggers:
-            logger.save()
     except OSError as error:
-        log.warning("loggers cannot write any more (%s); the fit goes on without them", error.strerror or error)
-        trainer.loggers = []
+        _give_up(trainer, error)
+    try:
+        yield trainer.loggers
+        for logger in trainer.loggers:
+            logger.save()
+    except (OSError, ValueError) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__  # Lightning wraps what TensorBoard raises
+        if not isinstance(cause, OSError):
+            raise
+        _give_up(trainer, cause)
+
+
+def _give_up(trainer: pl.Trainer, error: OSError) -> None:
+    log.warning("loggers cannot write any more (%s); the fit goes on without them", error.strerror or error)
+    trainer.loggers = []
 
 
 @contextmanager
