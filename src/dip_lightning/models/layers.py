@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Literal
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dip_lightning.checks import check_choice, check_number
@@ -12,6 +13,7 @@ __all__ = [
     "DROPOUT_KINDS",
     "OUTPUTS",
     "PADDINGS",
+    "PointwiseSampling",
     "ResidualBlock",
     "conv",
     "conv_norm_act",
@@ -38,6 +40,20 @@ DROPOUT_KINDS: dict[str, Callable[[float], nn.Module]] = {"element": nn.Dropout,
 OUTPUTS: dict[str, Callable[[], nn.Module]] = {"sigmoid": nn.Sigmoid, "linear": nn.Identity}
 
 
+# oneDNN, which computes convolutions on CPUs, writes past its memory in the backward pass of a strided 1×1 convolution
+# with fewer input channels than a vector register holds, in channels_last (its issue 6035, open in PyTorch 2.13).
+_SAFE_CHANNELS = 16
+
+
+class PointwiseSampling(nn.Conv2d):
+    """A strided 1×1 convolution, computed as one without a stride of every ``stride``-th pixel: the same values."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map (N, C_in, H, W) to (N, C_out, ⌈H/stride⌉, ⌈W/stride⌉)."""
+        rows, columns = self.stride
+        return F.conv2d(input[..., ::rows, ::columns], self.weight, self.bias)
+
+
 def conv(
     in_channels: int,
     out_channels: int,
@@ -62,6 +78,8 @@ def conv(
     """
     border = kernel_size // 2
     mode = PADDINGS[check_choice("model.padding", padding, PADDINGS)] if border else "zeros"
+    if kernel_size == 1 and stride > 1 and in_channels < _SAFE_CHANNELS:
+        return PointwiseSampling(in_channels, out_channels, kernel_size, stride, bias=bias)
     return nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=border, bias=bias, padding_mode=mode)
 
 
