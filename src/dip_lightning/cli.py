@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
@@ -28,6 +29,12 @@ UNEXPECTED, USER_ERROR, INTERRUPTED = 1, 2, 130
 # At import, too: a launcher may run a job in a process of its own.
 register_resolvers()
 
+# Files are dated by a clock that ticks more coarsely than ours.
+_TICK = 0.02
+
+# When the command started, in seconds since the epoch: what it has made is younger.
+_started = 0.0
+
 
 def main() -> NoReturn:
     """Run the command line.
@@ -45,8 +52,10 @@ def main() -> NoReturn:
         sys.exit(0)
     # Hydra then raises what it would print, and the message can be made one line.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    # A log file on a full disk must not fill the terminal with tracebacks.
+    # A full disk ends the log, too, and logging would print a traceback for each line of it.
     logging.raiseExceptions = False
+    global _started
+    _started = time.time() - _TICK
     try:
         if any(argument.startswith("resume=") for argument in arguments):
             sys.exit(_resume(arguments))
@@ -98,6 +107,10 @@ def _run(cfg: DictConfig) -> int:
         code = UNEXPECTED
     if code > 128 and not single:
         _complain(f"{job}interrupted; the same command goes on with it")
+    if single and code == USER_ERROR:
+        from dip_lightning.run_folder import remove_if_empty
+
+        remove_if_empty(run_folder, _started)
     # A job that runs in a process of its own hands its code back.
     if single or (code > 128 and _one_after_another(hydra_config)):
         sys.exit(code)

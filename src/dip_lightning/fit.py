@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import tempfile
 import time
 import warnings
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ from dip_lightning.logging_guard import quiet_writers, spared_loggers
 from dip_lightning.metrics import psnr
 from dip_lightning.parts import Parts, build_parts
 from dip_lightning.precision import Precision
-from dip_lightning.run_folder import write_run
+from dip_lightning.run_folder import check_room, write_run
 from dip_lightning.same_fit import check_same_fit, describe_fit
 from dip_lightning.summary import final_figures, hyperparameters, summarise
 
@@ -97,8 +98,10 @@ def fit(
             check_same_fit(state, about, resume)
             if checkpoint is None:
                 raise UserError("going on without callbacks.checkpoint", "the callback that does so", "leave it in")
-        elif run_folder is not None:
-            _clear(run_folder)
+        if run_folder is not None:
+            _check_room(parts, run_folder)
+            if state is None:
+                _clear(run_folder)
         if checkpoint is not None:
             checkpoint.run_folder, checkpoint.about, checkpoint.resumed = run_folder, about, state
         # The parts of an earlier fit in this process refer to each other in circles; they must not count as this one's.
@@ -115,16 +118,10 @@ def fit(
         summary = summarise(parts, selected, iteration, seconds)
         curves = parts.module.curves.block()
         picture = parts.data.observation.picture.with_unit(_to_image(selected))
+        result = _Result(parts, iteration, selected, picture, curves, summary)
         if run_folder is not None:
             _log_final_figures(parts, summary)
-            write_run(
-                run_folder,
-                restored=picture,
-                observation=_to_image(parts.data.observation.noisy),
-                summary=summary,
-                curves=curves,
-                panels=_panels(parts, iteration, selected),
-            )
+            _write(result, run_folder)
             _keep_checkpoint(parts, run_folder)
     interrupt = parts.find(Interrupt)
     return FitResult(picture, curves, summary, run_folder, None if interrupt is None else interrupt.signal)
@@ -146,6 +143,59 @@ def _keep_checkpoint(parts: Parts, run_folder: Path) -> None:
     if parts.cfg.save_checkpoint:
         checkpoint.write(parts.trainer, parts.module)
     remove_checkpoints(run_folder, keep_newest=parts.cfg.save_checkpoint)
+
+
+@dataclass(frozen=True)
+class _Result:
+    """What a finished fit writes."""
+
+    parts: Parts
+    iteration: int
+    selected: Tensor
+    picture: Picture
+    curves: dict[str, NDArray[np.floating]]
+    summary: dict[str, Any]
+
+    def write(self, folder: Path) -> None:
+        """Write the files of the run folder."""
+        write_run(
+            folder,
+            restored=self.picture,
+            observation=_to_image(self.parts.data.observation.noisy),
+            summary=self.summary,
+            curves=self.curves,
+            panels=_panels(self.parts, self.iteration, self.selected),
+        )
+
+
+def _check_room(parts: Parts, run_folder: Path) -> None:
+    """Refuse a disk that is full before the fit rather than after it."""
+    state = parts.module.state_dict().values()
+    # Adam keeps two moments of each weight.
+    weights = 3 * sum(tensor.nbytes for tensor in state) if parts.cfg.save_checkpoint else 0
+    check_room(run_folder, parts.data.observation.picture.samples.nbytes, weights)
+
+
+def _write(result: _Result, run_folder: Path) -> None:
+    """Write a result; where the disk does not take it, into the folder for temporary files: a fit is not lost.
+
+    Raises:
+        UserError: It is not in the run folder, but elsewhere.
+        OSError: It is nowhere.
+    """
+    try:
+        result.write(run_folder)
+    except OSError as error:
+        refuge = Path(tempfile.mkdtemp(prefix="dip-"))
+        try:
+            result.write(refuge)
+        except OSError:
+            raise error from None
+        raise UserError(
+            f"{run_folder} cannot be written ({error.strerror or error})",
+            "a folder with room that you may write to",
+            f"the results are in {refuge}",
+        ) from None
 
 
 def _select(parts: Parts) -> tuple[int, Tensor]:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +14,15 @@ from numpy.typing import NDArray
 from dip_lightning import figures
 from dip_lightning.curves import write_csv
 from dip_lightning.data import SUFFIXES, Picture, write_image
+from dip_lightning.errors import UserError
+from dip_lightning.whole_file import whole_file
 
-__all__ = ["write_run"]
+__all__ = ["check_room", "remove_if_empty", "write_run"]
+
+# What figures, curves and events of a usual fit take, in bytes.
+_FIGURES = 2_000_000
+# What Hydra writes before anything is computed.
+_OF_HYDRA = {".hydra", "dip.log"}
 
 
 def write_run(
@@ -26,7 +34,7 @@ def write_run(
     curves: dict[str, NDArray[np.floating]],
     panels: Mapping[str, NDArray[np.floating]],
 ) -> Path:
-    """Write the restored picture, the record, the curves and the figures.
+    """Write the restored picture, the record, the curves and the figures, each whole or not at all.
 
     Args:
         folder: The run folder; made where it is missing.
@@ -38,18 +46,76 @@ def write_run(
 
     Returns:
         The path of the restored picture.
+
+    Raises:
+        OSError: A file cannot be written; those before it are there.
     """
     folder.mkdir(parents=True, exist_ok=True)
     picture = folder / f"restored{SUFFIXES[restored.format]}"
-    write_image(picture, restored)
-    write_image(folder / "observation.png", replace(restored.with_unit(observation), format="PNG", palette=False))
-    write_csv(folder / "curves.csv", curves)
-    figures.write_comparison(folder / "comparison.png", panels)
-    figures.write_curves(folder / "curves.png", curves, summary)
+    with whole_file(picture) as part:
+        write_image(part, restored)
+    with whole_file(folder / "observation.png") as part:
+        write_image(part, replace(restored.with_unit(observation), format="PNG", palette=False))
+    with whole_file(folder / "curves.csv") as part:
+        write_csv(part, curves)
+    with whole_file(folder / "comparison.png") as part:
+        figures.write_comparison(part, panels)
+    with whole_file(folder / "curves.png") as part:
+        figures.write_curves(part, curves, summary)
     # Last: a folder with a summary is a finished run.
     text = json.dumps(_without_nan(summary), indent=2, ensure_ascii=False)
-    (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
+    with whole_file(folder / "summary.json") as part:
+        part.write_text(text + "\n", encoding="utf-8")
     return picture
+
+
+def check_room(folder: Path, samples: int, weights: int) -> None:
+    """Check that a fit's files will fit on the disk, before there is anything to lose.
+
+    Args:
+        folder: The run folder.
+        samples: Size of the restored picture in bytes, uncompressed.
+        weights: Size of the checkpoint in bytes; 0 for none.
+
+    Raises:
+        UserError: There is not enough room.
+    """
+    needed = 2 * samples + weights + _FIGURES
+    existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    free = shutil.disk_usage(existing).free
+    if free < needed:
+        raise UserError(
+            f"{free / 1e6:.1f} MB of room for the run folder {folder}",
+            f"about {needed / 1e6:.1f} MB",
+            "make room, or try hydra.run.dir=FOLDER on another disk",
+        )
+
+
+def remove_if_empty(folder: Path, since: float) -> None:
+    """Remove a run folder in which nothing is but what Hydra writes first, and the folders made for it below this one.
+
+    Args:
+        folder: The run folder.
+        since: When the command started, in seconds since the epoch; what is older stays.
+    """
+    try:
+        found = {path.name for path in folder.iterdir()}
+        log = folder / "dip.log"
+        if not found <= _OF_HYDRA or not _is_made_since(folder, since) or (log.exists() and log.stat().st_size):
+            return
+        shutil.rmtree(folder)
+        here = Path.cwd()
+        for parent in folder.absolute().parents:
+            if here not in parent.parents or not _is_made_since(parent, since):
+                return
+            parent.rmdir()
+    except OSError:  # another run's folder lies in it, or it may not be removed: it stays
+        return
+
+
+def _is_made_since(folder: Path, since: float) -> bool:
+    """Whether a folder is new: making it has changed the folder that it lies in."""
+    return folder.parent.stat().st_mtime >= since and folder.stat().st_ctime >= since
 
 
 def _without_nan(value: Any) -> Any:

@@ -1,5 +1,6 @@
 """Files that are damaged, or are not what they say: each is read, or costs one line, and no memory."""
 
+import json
 import os
 import resource
 import struct
@@ -14,6 +15,10 @@ from PIL import Image
 
 from dip_lightning.data.image_io import read_image
 from dip_lightning.errors import UserError
+from tests.conftest import TINY_UNET, Outcome
+
+Dip = Callable[..., Outcome]
+SETTINGS = tuple(override for override in TINY_UNET if not override.startswith("image.crop"))
 
 RNG = np.random.default_rng(0)
 PICTURE = RNG.integers(0, 255, (32, 40, 3), dtype=np.uint8)
@@ -46,6 +51,19 @@ def cut(path: Path, length: int | None) -> None:
     path.write_bytes(data[: len(data) // 2 if length is None else length])
 
 
+def tiff_of_many_samples(path: Path, side: int) -> None:
+    """A page within the limit of pixels, each of which claims to hold 65535 samples."""
+    tiff_that_claims(path, side)
+    data = path.read_bytes()
+    samples = struct.pack("<HHII", 277, 3, 1, 1)  # the tag "samples a pixel"
+    assert data.count(samples) == 1
+    path.write_bytes(data.replace(samples, struct.pack("<HHII", 277, 3, 1, 65535)))
+
+
+def five_channels(path: Path) -> None:
+    tifffile.imwrite(path, np.zeros((9, 9, 5), np.uint16), photometric="rgb", planarconfig="contig")
+
+
 def not_finite(path: Path) -> None:
     image = RNG.random((32, 40)).astype(np.float32)
     image[3, 3], image[4, 4] = np.nan, np.inf
@@ -71,6 +89,10 @@ MAKERS: dict[str, Callable[[Path], object]] = {
     "claims8.png": lambda path: png_that_claims(path, 100_000, 8),
     "claims16.png": lambda path: png_that_claims(path, 100_000, 16),
     "claims.tif": lambda path: tiff_that_claims(path, 100_000),
+    "samples.tif": lambda path: tiff_of_many_samples(path, 10_000),
+    "channels.tif": lambda path: tifffile.imwrite(
+        path, np.zeros((9, 9, 5), np.uint16), photometric="rgb", planarconfig="contig"
+    ),
     "no-page.tif": lambda path: tifffile.TiffWriter(path).close(),
     "nan.tif": not_finite,
     "integers.tif": lambda path: tifffile.imwrite(path, np.zeros((32, 32), np.int32)),
@@ -79,31 +101,32 @@ MAKERS: dict[str, Callable[[Path], object]] = {
     "one-bit.png": lambda path: Image.fromarray(PICTURE[:, :, 0] > 128).save(path),
 }
 
+REFUSED = [
+    ("empty.png", "is no image that can be read"),
+    ("text.png", "is no image that can be read"),
+    ("missing.png", "no file"),
+    ("directory.png", "is a folder"),
+    ("loop.png", "Too many levels of symbolic links"),
+    ("truncated.png", "is damaged"),
+    ("truncated.jpg", "is damaged"),
+    ("truncated.tif", "damaged|no image"),
+    ("header.png", "is damaged"),
+    ("header.jpg", "is no image"),
+    ("claims8.png", "less than 178 megapixels"),
+    ("claims16.png", "less than 178 megapixels"),
+    ("claims.tif", "less than 178 megapixels"),
+    ("no-page.tif", "is damaged"),
+    ("nan.tif", "32-bit floats"),
+    ("integers.tif", "32-bit integers"),
+    ("animated.gif", "is no image"),
+    ("inks.jpg", "CMYK"),
+    ("one-bit.png", "1 bit"),
+    ("samples.tif", "less than 178 megapixels"),
+    ("channels.tif", "1 to 4 channels|damaged"),
+]
 
-@pytest.mark.parametrize(
-    ("kind", "said"),
-    [
-        ("empty.png", "is no image that can be read"),
-        ("text.png", "is no image that can be read"),
-        ("missing.png", "no file"),
-        ("directory.png", "is a folder"),
-        ("loop.png", "Too many levels of symbolic links"),
-        ("truncated.png", "is damaged"),
-        ("truncated.jpg", "is damaged"),
-        ("truncated.tif", "damaged|no image"),
-        ("header.png", "is damaged"),
-        ("header.jpg", "is no image"),
-        ("claims8.png", "less than 178 megapixels"),
-        ("claims16.png", "less than 178 megapixels"),
-        ("claims.tif", "less than 178 megapixels"),
-        ("no-page.tif", "is damaged"),
-        ("nan.tif", "32-bit floats"),
-        ("integers.tif", "32-bit integers"),
-        ("animated.gif", "is no image"),
-        ("inks.jpg", "CMYK"),
-        ("one-bit.png", "1 bit"),
-    ],
-)
+
+@pytest.mark.parametrize(("kind", "said"), REFUSED)
 def test_a_hostile_file_costs_one_line_and_no_memory(tmp_path: Path, kind: str, said: str) -> None:
     path = tmp_path / kind
     MAKERS[kind](path)
@@ -136,3 +159,125 @@ def test_of_a_file_with_several_pages_the_first_is_read(tmp_path: Path) -> None:
     flat = [Image.fromarray((page // 257).astype(np.uint8)) for page in pages]
     flat[0].save(tmp_path / "flat.tif", save_all=True, append_images=flat[1:])
     assert np.array_equal(read_image(tmp_path / "flat.tif").samples[:, :, 0], np.asarray(flat[0]))
+
+
+@pytest.mark.parametrize("kind", [kind for kind, _ in REFUSED if kind != "directory.png"])
+def test_on_the_command_line_it_costs_one_line_and_leaves_nothing(dip: Dip, tmp_path: Path, kind: str) -> None:
+    MAKERS[kind](tmp_path / kind)
+    told = dip(*SETTINGS, f"image.path={kind}")
+    assert told.code == 2
+    (line,) = told.err.strip().splitlines()
+    assert line.startswith("dip: ")
+    assert kind in line
+    assert "Traceback" not in told.out
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_a_folder_without_pictures_costs_one_line(dip: Dip, tmp_path: Path) -> None:
+    (tmp_path / "directory.png").mkdir()
+    told = dip(*SETTINGS, "image.path=directory.png")
+    assert told.code == 2
+    (line,) = told.err.strip().splitlines()
+    assert "no picture in directory.png" in line
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_an_unreadable_folder_costs_one_line(dip: Dip, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir(mode=0)
+    tmp_path.chmod(0o777)
+    user = os.geteuid()
+    if user == 0:
+        for parent in tmp_path.parents[:2]:  # pytest makes them for root alone
+            parent.chmod(0o755)
+        os.seteuid(65534)
+    try:
+        told = dip(*SETTINGS, "image.path=photos")
+    finally:
+        os.seteuid(user)
+    assert told.code == 2
+    (line,) = told.err.strip().splitlines()
+    assert "photos cannot be read" in line
+
+
+def test_one_pixel_is_refused_and_eight_are_restored(dip: Dip, tmp_path: Path) -> None:
+    for side in (1, 8):
+        Image.fromarray(PICTURE[:side, :side]).save(tmp_path / f"{side}.png")
+    told = dip(*SETTINGS, "image.path=1.png")
+    assert told.code == 2
+    assert told.err == "dip: a picture of 1x1 pixels: expected at least 8 on each side; use a larger part of it\n"
+    assert dip(*SETTINGS, "image.path=8.png").code == 0
+    (restored,) = tmp_path.glob("outputs/*/*/restored.png")
+    assert read_image(restored).samples.shape == (8, 8, 3)
+
+
+def test_more_levels_than_pixels_cost_one_line_with_a_number_that_works(dip: Dip, tmp_path: Path) -> None:
+    Image.fromarray(PICTURE[:8, :8]).save(tmp_path / "8.png")
+    told = dip(*SETTINGS, "image.path=8.png", "model.levels=5")
+    assert told.code == 2
+    (line,) = told.err.strip().splitlines()
+    assert "try model.levels=3" in line
+    assert dip(*SETTINGS, "image.path=8.png", "model.levels=3").code == 0
+
+
+@pytest.mark.parametrize("value", [0, 77, 255])
+def test_a_constant_image_is_restored(dip: Dip, tmp_path: Path, value: int) -> None:
+    Image.fromarray(np.full((32, 40, 3), value, np.uint8)).save(tmp_path / "flat.png")
+    told = dip(*SETTINGS, "image.path=flat.png", "iterations=12", "stopping.min_iterations=2")
+    assert (told.code, told.err) == (0, "")
+    (restored,) = tmp_path.glob("outputs/*/*/restored.png")
+    assert read_image(restored).samples.shape == (32, 40, 3)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a b.png",
+        " .png",
+        "a\nb.png",
+        "a=b.png",
+        "a,b.png",
+        'it\'s "q".png',
+        "grün 图.png",
+        "[x].png",
+        "-x.png",
+        "a\\b.png",
+    ],
+)
+def test_any_name_can_be_given_in_quotes(dip: Dip, tmp_path: Path, name: str) -> None:
+    Image.fromarray(PICTURE).save(tmp_path / name)
+    # As the README says: quotes for Hydra, and a backslash before those in the name.
+    quoted = name.replace('"', '\\"')
+    told = dip(*SETTINGS, f'image.path="{quoted}"')
+    assert (told.code, told.err) == (0, "")
+    (summary,) = tmp_path.glob("outputs/*/*/summary.json")
+    assert json.loads(summary.read_text())["image"] == name
+
+
+def test_the_name_of_a_missing_file_stays_on_one_line(dip: Dip) -> None:
+    told = dip(*SETTINGS, 'image.path="a\nb.png"')
+    assert told.code == 2
+    assert len(told.err.strip().splitlines()) == 1
+
+
+def test_decoders_warn_of_nothing_that_is_told(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    """A TIFF whose tags are cut makes Pillow warn before it gives up."""
+    for kind in ("truncated.tif", "header.png"):
+        MAKERS[kind](tmp_path / kind)
+        with pytest.raises(UserError):
+            read_image(tmp_path / kind)
+    assert not recwarn.list
+
+
+def test_libtiff_writes_nothing_past_python(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "short.tif"
+    Image.fromarray(PICTURE).save(path, compression="tiff_lzw")
+    data = path.read_bytes()
+    damaged = 0
+    for at in range(8, len(data) - 200, 97):
+        path.write_bytes(data[:at] + b"\xff" * 8 + data[at + 8 :])
+        try:
+            read_image(path)
+        except UserError:
+            damaged += 1
+    assert damaged > 0
+    assert capfd.readouterr().err == ""

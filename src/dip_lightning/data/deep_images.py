@@ -3,6 +3,7 @@
 Both libraries are imported where they are needed; most files never get here.
 """
 
+import logging
 import struct
 import zlib
 from dataclasses import dataclass
@@ -39,14 +40,11 @@ def read_png(path: Path) -> NDArray[np.generic]:
     """Read the samples of a PNG: (H, W), or (H, W, C) with alpha last.
 
     Raises:
-        UserError: The file is damaged.
+        imagecodecs.PngError: The file is damaged.
     """
     import imagecodecs
 
-    try:
-        samples: NDArray[np.generic] = imagecodecs.png_decode(path.read_bytes())
-    except imagecodecs.PngError as error:
-        raise UserError(f"{path} is damaged ({error})", "a complete PNG image", "get a fresh copy") from None
+    samples: NDArray[np.generic] = imagecodecs.png_decode(path.read_bytes())
     return samples
 
 
@@ -54,26 +52,27 @@ def read_tiff(path: Path) -> DeepTiff | None:
     """Read a TIFF of 16-bit samples; None for any other file.
 
     Raises:
-        UserError: The file is damaged, or its colours are neither grey nor RGB.
+        UserError: It is too large, or its colours are neither grey nor RGB.
         OSError: The file cannot be read.
+        Exception: The file is damaged; what is raised depends on where.
     """
     with path.open("rb") as opened:
         if opened.read(4) not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):  # the latter two: beyond 4 GB
             return None
     import tifffile
 
-    try:
-        with tifffile.TiffFile(path) as file:
-            page = file.pages.first
-            if page.dtype != np.uint16:
-                return None
-            if page.imagewidth * page.imagelength > LARGEST_AREA:  # asked before anything is allocated
-                size = f"{page.imagelength}x{page.imagewidth} pixels"
-                raise UserError(f"{path} of {size}", "an image of less than 178 megapixels", "crop it first")
-            samples = np.asarray(page.asarray())
-            metadata = _metadata_of(page)
-    except (tifffile.TiffFileError, IndexError, KeyError, struct.error) as error:  # an index without an image, say
-        raise UserError(f"{path} is damaged ({error})", "a complete TIFF image", "get a fresh copy") from None
+    # It logs what is wrong with a file, which is told in one line here.
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
+    with tifffile.TiffFile(path) as file:
+        page = file.pages.first
+        if page.dtype != np.uint16:
+            return None
+        if page.imagewidth * page.imagelength > LARGEST_AREA or page.size > 4 * LARGEST_AREA:
+            # Asked before anything is allocated.
+            size = f"{page.imagelength}x{page.imagewidth} pixels of {page.samplesperpixel} samples"
+            raise UserError(f"{path} of {size}", "an image of less than 178 megapixels", "crop it first")
+        samples = np.asarray(page.asarray())
+        metadata = _metadata_of(page)
     if page.axes == "SYX":  # one plane a channel
         samples = np.moveaxis(samples, 0, -1)
     photometric = tifffile.PHOTOMETRIC(page.photometric)

@@ -1,7 +1,11 @@
 """Reading and writing image files: what goes in comes out with the same size, mode and depth."""
 
-from collections.abc import Callable
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,12 +52,11 @@ def read_image(path: str | Path) -> Picture:
     """
     path = Path(path)
     try:
-        deep = deep_images.read_tiff(path)
-        if deep is not None:
-            samples = _UPRIGHT.get(deep.orientation, np.asarray)(deep.samples)
-            return picture_from_array(samples, file_format="TIFF", metadata=deep.metadata)
-        with Image.open(path, formats=list(SUFFIXES)) as image:
-            return _decode(path, image)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # decoders warn of what they get past; a picture that is read is read
+            return _read(path)
+    except UserError:
+        raise
     except FileNotFoundError:
         raise UserError(f"no file {path}", _FORMATS, "check the path, which starts at the current folder") from None
     except IsADirectoryError:
@@ -64,10 +67,43 @@ def read_image(path: str | Path) -> Picture:
         raise UserError(f"{path}: {error}", "an image of less than 178 megapixels", "crop it first") from None
     except PermissionError:
         raise UserError(f"{path} cannot be read", "a file that you may read", "check its permissions") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{path} is damaged ({error})", f"a complete {_FORMATS[2:]}", "get a fresh copy") from None
+    except MemoryError:
+        raise UserError(f"{path} is too large for the memory", "a smaller image", "crop it first") from None
+    except Exception as error:  # of a damaged file decoders raise whatever they stumble over
+        cause = str(error) or type(error).__name__
+        raise UserError(f"{path} is damaged ({cause})", f"a complete {_FORMATS[2:]}", "get a fresh copy") from None
+
+
+def _read(path: Path) -> Picture:
+    deep = deep_images.read_tiff(path)
+    if deep is None:
+        with Image.open(path, formats=list(SUFFIXES)) as image, _quiet_libtiff(image):
+            return _decode(path, image)
+    samples = _UPRIGHT.get(deep.orientation, np.asarray)(deep.samples)
+    return _picture_of(path, samples, file_format="TIFF", metadata=deep.metadata)
+
+
+@contextmanager
+def _quiet_libtiff(image: Image.Image) -> Iterator[None]:
+    """Keep libtiff from writing to standard error, past Python, what is wrong with a file."""
+    if image.format != "TIFF":
+        yield
+        return
+    kept = os.dup(2)
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _picture_of(path: Path, samples: NDArray[np.generic], **attributes: Any) -> Picture:
+    try:
+        return picture_from_array(samples, **attributes)
+    except UserError as error:  # which knows an array, and no file
+        raise UserError(f"{path} holds {error.problem}", error.expected, "convert it first") from None
 
 
 def _decode(path: Path, image: Image.Image) -> Picture:
@@ -98,7 +134,7 @@ def _decode(path: Path, image: Image.Image) -> Picture:
         del exif[_ORIENTATION]
     if len(exif) and file_format != "TIFF":  # the tags of a TIFF say how its samples are stored
         metadata["exif"] = exif.tobytes()
-    return picture_from_array(samples, file_format=file_format, palette=palette, metadata=metadata)
+    return _picture_of(path, samples, file_format=file_format, palette=palette, metadata=metadata)
 
 
 def _is_16_bit_png(image: Image.Image) -> bool:
