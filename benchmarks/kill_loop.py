@@ -21,8 +21,8 @@ from pathlib import Path
 
 SETTINGS = (
     *("trainer=cpu", "callbacks.fit_progress=null", "image.crop=48", "model.channels=8", "model.input_channels=4"),
-    *("model.levels=3", "iterations=600", "stopping.rules.wmv.window=20", "stopping.patience=590"),
-    *("callbacks.checkpoint.iterations=2", "callbacks.peak_psnr.eval_every=20"),
+    *("model.levels=3", "iterations=160", "stopping.rules.wmv.window=20", "stopping.min_iterations=10"),
+    *("callbacks.checkpoint.iterations=4", "callbacks.peak_psnr.eval_every=20"),
 )
 # What differs from one run of the same fit to the next.
 TIMES = ("seconds", "seconds_per_iteration", "peak_memory_mb")
@@ -90,8 +90,8 @@ def main() -> None:
                 (f"resume={run}",) if (run / ".hydra" / "config.yaml").exists() else (*SETTINGS, f"hydra.run.dir={run}")
             )
             process = start(command, folder)
-            # Long enough that most get into the loop, whose last iteration none should reach before some kills.
-            delay = moments.uniform(0.3, 0.75) * seconds if kills < arguments.kills else None
+            # Long enough that most get into the loop, and too short for its end but after some kills.
+            delay = moments.uniform(0.4, 0.8) * seconds if kills < arguments.kills else None
             try:
                 told, _ = process.communicate(timeout=delay)
             except subprocess.TimeoutExpired:
