@@ -167,6 +167,19 @@ def test_a_signal_in_the_last_iteration_interrupts_nothing(dip: Dip, tmp_path: P
     assert "is finished" in dip("resume=run").err
 
 
+def test_a_fit_that_was_killed_while_its_results_were_written_writes_them_again(
+    dip: Dip, tmp_path: Path, uninterrupted: Callable[..., dict[str, Any]]
+) -> None:
+    # A checkpoint would be due after the last iteration, too.
+    overrides = ["callbacks.checkpoint.iterations=10"]
+    die = "import dip_lightning.fit as f; f.write_run = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)"
+    done = dip_that({55: die}, *SETTINGS, *overrides, cwd=tmp_path)
+    assert done.returncode == -signal.SIGKILL
+    assert not (tmp_path / "run" / "summary.json").exists()
+    assert dip("resume=run").code == 0
+    assert results(tmp_path / "run") == uninterrupted(*overrides)
+
+
 def test_tensorboard_shows_one_curve(dip: Dip, killed: Path) -> None:
     # The events of iterations 28 and 29, after the checkpoint, are on the disk: the block that ends with 29 was logged.
     before = EventAccumulator(str(killed), size_guidance={"scalars": 0}).Reload()

@@ -78,12 +78,19 @@ class Checkpoint(pl.callbacks.Checkpoint):  # Lightning runs such a one after al
         """Write when it is time, or when a signal has ended the fit."""
         if self.run_folder is None:
             return
-        if self.iterations is None:
-            due = time.monotonic() - self._last >= self._wait
-        else:
-            due = (pl_module.iterate.iteration + 1) % self.iterations == 0
-        if due or any(isinstance(other, Interrupt) and other.cut_short for other in trainer.callbacks):  # type: ignore[attr-defined]
+        done = pl_module.iterate.iteration + 1
+        if any(isinstance(other, Interrupt) and other.cut_short for other in trainer.callbacks):  # type: ignore[attr-defined]
             self.write(trainer, pl_module)
+        elif trainer.should_stop or done == pl_module.curves.iterations:
+            # Nothing would be left to do after it. Until the results are written, the one before is the way to them.
+            return
+        elif self._is_due(done):
+            self.write(trainer, pl_module)
+
+    def _is_due(self, done: int) -> bool:
+        if self.iterations is None:
+            return time.monotonic() - self._last >= self._wait
+        return done % self.iterations == 0
 
     def write(self, trainer: pl.Trainer, pl_module: DeepImagePrior) -> None:
         """Write a checkpoint now; where that fails, the fit is told of it once and goes on.

@@ -16,6 +16,10 @@ __all__ = ["DivergenceGuard"]
 
 log = logging.getLogger(__name__)
 
+# From this PSNR to the observation on, a mean error of one grey level of 255, a fit is perfect: what is left moves by
+# many decibels with every step, most of all where the observation is one flat colour.
+_PERFECT = 48.0
+
 
 class Snapshot(Stateful):
     """A copy of everything an optimiser step changes (weights, batch statistics, Adam's moments), and their output."""
@@ -135,8 +139,7 @@ class DivergenceGuard(Stateful, pl.Callback):
     ) -> None:
         """Judge this iteration's output; the weights are still those that produced it."""
         iteration = pl_module.iterate.iteration
-        # Beyond 100 dB a fit is perfect, infinitely so where it agrees exactly: a fall from there is none.
-        fidelity = pl_module.curves.value("psnr_observation", iteration).clamp(max=100)
+        fidelity = pl_module.curves.value("psnr_observation", iteration).clamp(max=_PERFECT)
         # "Not greater" is also true of a NaN.
         floor = fidelity.new_tensor(-torch.inf) if self._previous is None else self._previous - self.max_drop_db
         self._diverged = self._diverged | ~(fidelity > floor)
