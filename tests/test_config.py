@@ -65,6 +65,7 @@ CHANGES: dict[str, tuple[Any, ...]] = {
     "model.activation": ("relu",),
     "model.dropout": (0.4,),
     "model.dropout_kind": ("channel",),
+    "model.dropout_place": ("layer", ["dropout=0.3"]),
     "model.output": ("linear",),
     "stopping.agree": (1, STOPPING),
     "stopping.min_iterations": (70, STOPPING),

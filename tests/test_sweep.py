@@ -34,7 +34,7 @@ NARROW = (
     *("logger=none", "callbacks.pictures=null", "callbacks.fit_progress=null"),
 )
 # The jobs that each is to have on a CPU.
-JOBS = {"noise": 8, "precision": 9, "seeds": 5, "structure": 34, "table1": 8}
+JOBS = {"noise": 8, "precision": 9, "seeds": 5, "structure": 37, "table1": 8}
 
 
 def summaries(folder: Path) -> list[dict[str, Any]]:

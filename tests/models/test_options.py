@@ -55,6 +55,16 @@ def test_dropout_stands_between_blocks_and_leaves_the_weights_alone(network: typ
     assert not torch.equal(with_dropout.train()(z()), with_dropout(z()))
 
 
+@pytest.mark.parametrize(("network", "count"), [(UNet, 3 + 2 * 2), (ResUNet, 3 + 2 * 3), (ResNet, 2 + 3)])
+def test_dropout_place_layer_adds_dropout_inside_the_blocks(network: type[nn.Module], count: int) -> None:
+    """A level has one activation inside its decoder, and inside its encoder one (U-net) or two (residual U-net)."""
+    inside = make(network, dropout=0.25, dropout_place="layer")
+    assert [layer.p for layer in layers(inside, nn.Dropout)] == [0.25] * count
+    between = make(network, dropout=0.25)
+    assert sum(p.numel() for p in inside.parameters()) == sum(p.numel() for p in between.parameters())
+    assert not layers(make(network, dropout=0.0, dropout_place="layer"), nn.Dropout)
+
+
 @pytest.mark.parametrize("network", ALL)
 def test_dropout_kind_drops_whole_channels(network: type[nn.Module]) -> None:
     by_channel = make(network, dropout=0.5, dropout_kind="channel")
@@ -186,6 +196,7 @@ def test_float64_and_channels_last_compute_the_same(network: type[nn.Module]) ->
         ({"dropout": 1.0}, "dropout=1.0"),
         ({"dropout": -0.1}, "dropout=-0.1"),
         ({"dropout_kind": "pixel"}, "dropout_kind=pixel"),
+        ({"dropout_place": "skip"}, "dropout_place=skip"),
         ({"channels": 0}, "channels=0"),
         ({"input_channels": 1.5}, "input_channels=1.5"),
         ({"padding": "mirror"}, "padding=mirror"),

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dip_lightning.checks import check_choice, check_flag, check_integer
 from dip_lightning.errors import UserError
-from dip_lightning.models.layers import conv, conv_norm_act, make_dropout, make_output
+from dip_lightning.models.layers import DROPOUT_PLACES, conv, conv_norm_act, make_dropout, make_output
 
 __all__ = ["UPSAMPLES", "Hourglass"]
 
@@ -38,6 +38,7 @@ class Hourglass(nn.Module, ABC):
         activation: str = "leaky_relu",
         dropout: float = 0.0,
         dropout_kind: str = "element",
+        dropout_place: str = "block",
         output: str = "sigmoid",
     ) -> None:
         """Build the levels from the blocks of the subclass.
@@ -54,6 +55,8 @@ class Hourglass(nn.Module, ABC):
             activation: A key of :data:`dip_lightning.models.layers.ACTIVATIONS`.
             dropout: Dropout probability between blocks, in [0, 1); 0 adds no layer.
             dropout_kind: ``"element"`` or ``"channel"``.
+            dropout_place: ``"block"`` for dropout between blocks alone, ``"layer"`` for dropout also behind the
+                activations inside them.
             output: ``"sigmoid"`` or ``"linear"``.
 
         Raises:
@@ -69,6 +72,9 @@ class Hourglass(nn.Module, ABC):
         self.upsample = check_choice("model.upsample", upsample, UPSAMPLES)
         self.padding = padding
         self.activation = activation
+        inside = check_choice("model.dropout_place", dropout_place, DROPOUT_PLACES) == "layer"
+        self._inner_dropout = dropout if inside else 0.0
+        self._dropout_kind = dropout_kind
 
         self.encoders = nn.ModuleList()
         self.skips = nn.ModuleList()
@@ -94,6 +100,10 @@ class Hourglass(nn.Module, ABC):
     @abstractmethod
     def make_decoder(self, in_channels: int, out_channels: int) -> nn.Module:
         """Make a decoder block: (N, in_channels, H, W) → (N, out_channels, H, W)."""
+
+    def make_inner_dropout(self) -> list[nn.Module]:
+        """Make the dropout layer that stands inside a block; none where dropout stands only between blocks."""
+        return make_dropout(self._inner_dropout, self._dropout_kind)
 
     @property
     def smallest_side(self) -> int:

@@ -11,6 +11,7 @@ from dip_lightning.checks import check_choice, check_number
 __all__ = [
     "ACTIVATIONS",
     "DROPOUT_KINDS",
+    "DROPOUT_PLACES",
     "OUTPUTS",
     "PADDINGS",
     "PointwiseSampling",
@@ -33,6 +34,9 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 # How `nn.Conv2d` calls the ways to continue the border.
 PADDINGS: dict[str, Literal["reflect", "zeros"]] = {"reflect": "reflect", "zeros": "zeros"}
+
+# Where dropout stands: between blocks, or also behind the activations inside them, so behind every Conv → BN → Act.
+DROPOUT_PLACES = ("block", "layer")
 
 DROPOUT_KINDS: dict[str, Callable[[float], nn.Module]] = {"element": nn.Dropout, "channel": nn.Dropout2d}
 

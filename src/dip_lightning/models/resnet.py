@@ -2,8 +2,15 @@
 
 from torch import Tensor, nn
 
-from dip_lightning.checks import check_flag, check_integer
-from dip_lightning.models.layers import ResidualBlock, conv, make_activation, make_dropout, make_output
+from dip_lightning.checks import check_choice, check_flag, check_integer
+from dip_lightning.models.layers import (
+    DROPOUT_PLACES,
+    ResidualBlock,
+    conv,
+    make_activation,
+    make_dropout,
+    make_output,
+)
 
 __all__ = ["ResNet"]
 
@@ -27,6 +34,7 @@ class ResNet(nn.Module):
         activation: str = "leaky_relu",
         dropout: float = 0.0,
         dropout_kind: str = "element",
+        dropout_place: str = "block",
         output: str = "sigmoid",
     ) -> None:
         """Build the network.
@@ -41,6 +49,8 @@ class ResNet(nn.Module):
             activation: A key of :data:`dip_lightning.models.layers.ACTIVATIONS`.
             dropout: Dropout probability between consecutive blocks, in [0, 1); 0 adds no layer.
             dropout_kind: ``"element"`` or ``"channel"``.
+            dropout_place: ``"block"`` for dropout between blocks alone, ``"layer"`` for dropout also behind the
+                activation inside them.
             output: ``"sigmoid"`` or ``"linear"``.
 
         Raises:
@@ -53,6 +63,8 @@ class ResNet(nn.Module):
         check_integer("model.num_blocks", num_blocks, 1, example=5)
         self.residual = check_flag("residual", residual)
         self.activation = activation
+        inside = check_choice("model.dropout_place", dropout_place, DROPOUT_PLACES) == "layer"
+        self._inner_dropout, self._dropout_kind = dropout if inside else 0.0, dropout_kind
         self.stem = nn.Sequential(conv(input_channels, channels, 3, padding=padding), make_activation(activation))
         self.blocks = nn.Sequential()
         for block in range(num_blocks):
@@ -70,6 +82,7 @@ class ResNet(nn.Module):
             conv(channels, channels, 3, padding="zeros", bias=False),
             nn.BatchNorm2d(channels),
             make_activation(self.activation),
+            *make_dropout(self._inner_dropout, self._dropout_kind),
             conv(channels, channels, 3, padding="zeros", bias=False),
             nn.BatchNorm2d(channels),
         )

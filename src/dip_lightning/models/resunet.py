@@ -41,6 +41,7 @@ class ResUNet(Hourglass):
         """Make conv1 (strided) → BN → act, then a residual block that starts with the 3×3 convolution."""
         return nn.Sequential(
             conv_norm_act(in_channels, in_channels, 1, stride=stride, activation=self.activation),
+            *self.make_inner_dropout(),
             self._residual_block(in_channels, out_channels, kernel_sizes=(3, 1)),
         )
 
@@ -52,6 +53,7 @@ class ResUNet(Hourglass):
         first, second = kernel_sizes
         body = nn.Sequential(
             conv_norm_act(in_channels, out_channels, first, padding=self.padding, activation=self.activation),
+            *self.make_inner_dropout(),
             conv(out_channels, out_channels, second, padding=self.padding),
             nn.BatchNorm2d(out_channels),
         )

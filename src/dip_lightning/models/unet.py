@@ -22,6 +22,7 @@ class UNet(Hourglass):
         unit = partial(conv_norm_act, padding=self.padding, activation=self.activation)
         return nn.Sequential(
             unit(in_channels, out_channels, 3, stride=stride),
+            *self.make_inner_dropout(),
             unit(out_channels, out_channels, 3),
         )
 
@@ -30,5 +31,6 @@ class UNet(Hourglass):
         return nn.Sequential(
             nn.BatchNorm2d(in_channels),
             conv_norm_act(in_channels, out_channels, 3, padding=self.padding, activation=self.activation),
+            *self.make_inner_dropout(),
             conv_norm_act(out_channels, out_channels, 1, activation=self.activation),
         )
