@@ -11,7 +11,7 @@ comma := ,
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint type format quick-test bench stopping-report gpu-check gpu-table1 \
+.PHONY: help setup run test lint type format quick-test bench bench-original stopping-report gpu-check gpu-table1 \
 	gpu-structure gpu-precision gpu-stopping-report clean
 
 help:  ## list the targets
@@ -48,9 +48,14 @@ format: setup  ## rewrite the code in the project's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup  ## time an iteration, and what the training loop and the stopping rules add to it
+bench: setup  ## time an iteration against its convolutions, and what the training loop and the stopping rules add to it
+	$(BIN)/python benchmarks/floor.py --size 128 model=unet
+	$(BIN)/python benchmarks/floor.py --size 128 model=unet precision=bf16
 	$(BIN)/python benchmarks/loop.py
 	$(BIN)/python benchmarks/stopping.py
+
+bench-original: setup  ## the same against the original: make bench-original ORIGINAL=checkout-of-deep-image-prior
+	$(BIN)/python benchmarks/against_original.py --original $(ORIGINAL)
 
 stopping-report: setup  ## how well the stopping rules do, on small pictures (over an hour on 2 cores; goes on where it was)
 	$(BIN)/python benchmarks/stopping_report.py --size small

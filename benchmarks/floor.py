@@ -1,0 +1,162 @@
+"""How far an iteration is from what its convolutions alone cost on this machine.
+
+Measures, in one process and in turn: (a) every convolution of the network as it is, forward and backward, one after
+the other on tensors of its own shapes, channels-last and in the type that the fit computes in: the floor; (b) the bare
+step: perturb, forward, loss, backward, Adam; (c) the rate of a large copy, and what the activations take at that rate.
+
+    python benchmarks/floor.py [--size 256] [--repeats 5] [OVERRIDE...]
+"""
+
+import argparse
+import statistics
+import time
+
+import torch
+from torch import Tensor, nn
+
+from dip_lightning import environment
+from dip_lightning.config import build, compose_config
+from dip_lightning.fit import isolated
+from dip_lightning.module import DeepImagePrior
+from dip_lightning.parts import Parts, build_parts
+from dip_lightning.precision import Precision
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+class Convolution:
+    """A convolution of the network by itself, with an input of the shape that it gets there."""
+
+    def __init__(self, layer: nn.Conv2d, shape: torch.Size, dtype: torch.dtype, *, first: bool) -> None:
+        """Take the layer's shape; the first one needs no gradient of its input."""
+        device = layer.weight.device
+        padded = (*shape[:2], *(side + 2 * pad for side, pad in zip(shape[2:], layer.padding, strict=True)))
+        # Padding is no convolution: the border is there already.
+        self.input = torch.rand(padded, device=device, dtype=dtype).to(memory_format=torch.channels_last)
+        self.input.requires_grad_(not first)
+        self.weight = layer.weight.detach().to(dtype).to(memory_format=torch.channels_last).requires_grad_()
+        self.bias = None if layer.bias is None else layer.bias.detach().to(dtype).requires_grad_()
+        self.stride = layer.stride
+        out = self.forward()
+        self.gradient = torch.rand_like(out)
+        kernel = self.weight.shape[1] * self.weight.shape[2] * self.weight.shape[3]
+        passes = 2 if first else 3
+        self.flops = 2.0 * passes * out.numel() * kernel
+
+    def forward(self) -> Tensor:
+        """Compute it."""
+        return torch.nn.functional.conv2d(self.input, self.weight, self.bias, self.stride)
+
+    def run(self) -> None:
+        """Compute it and its gradients."""
+        self.forward().backward(self.gradient)
+
+
+def convolutions_of(parts: Parts, dtype: torch.dtype) -> tuple[list[Convolution], int]:
+    """The convolutions with the shapes of their inputs in a forward pass, and the bytes of all activations."""
+    module = parts.module
+    shapes: dict[nn.Conv2d, torch.Size] = {}
+    activations = 0
+
+    def note(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal activations
+        activations += output.numel() * dtype.itemsize
+        if isinstance(layer, nn.Conv2d):
+            shapes[layer] = inputs[0].shape
+
+    layers = [layer for layer in module.network.modules() if not list(layer.children())]
+    handles = [layer.register_forward_hook(note) for layer in layers]
+    with torch.no_grad(), parts.trainer.precision_plugin.forward_context():
+        module(module.z)
+    for handle in handles:
+        handle.remove()
+    # What stands on z alone: the outermost encoder and the outermost skip.
+    depth = module.z.shape[1]
+    first = [layer for layer, shape in shapes.items() if shape[1] == depth and shape[2:] == module.z.shape[2:]]
+    return [Convolution(layer, shape, dtype, first=layer in first) for layer, shape in shapes.items()], activations
+
+
+def time_step(module: DeepImagePrior, parts: Parts, optimizer: torch.optim.Optimizer) -> float:
+    """Seconds of one bare step."""
+    synchronise(module.device)
+    started = time.perf_counter()
+    optimizer.zero_grad()
+    with parts.trainer.precision_plugin.forward_context():
+        loss = module.objective(module(module.perturbed_input()), module.observation).mean()
+    loss.backward()
+    optimizer.step()
+    synchronise(module.device)
+    return time.perf_counter() - started
+
+
+def time_convolutions(convolutions: list[Convolution], device: torch.device) -> float:
+    """Seconds of all convolutions, one after the other."""
+    synchronise(device)
+    started = time.perf_counter()
+    for convolution in convolutions:
+        convolution.run()
+    synchronise(device)
+    return time.perf_counter() - started
+
+
+def copy_rate(device: torch.device) -> float:
+    """Bytes a second that a large copy reads and writes."""
+    source = torch.rand(64_000_000 if device.type == "cpu" else 1_000_000_000, device=device)
+    target = torch.empty_like(source)
+    times = []
+    for _ in range(6):
+        synchronise(device)
+        started = time.perf_counter()
+        target.copy_(source)
+        synchronise(device)
+        times.append(time.perf_counter() - started)
+    return 2 * source.nbytes / min(times)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("overrides", nargs="*", help="as for dip: model=unet precision=bf16")
+    options = parser.parse_args()
+    cfg = compose_config([f"image.crop={options.size}", "callbacks.fit_progress=null", *options.overrides])
+    precision: Precision = build(cfg.precision)
+    dtype = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16, "64-true": torch.float64}.get(
+        precision.lightning, torch.float32
+    )
+    with precision.in_force(), isolated():
+        parts = build_parts(cfg, None, precision, {})
+        device = parts.trainer.strategy.root_device
+        module = parts.trainer.precision_plugin.convert_module(parts.module).to(device)
+        module.train()
+        optimizer = torch.optim.Adam(module.network.parameters(), lr=module.lr, fused=True)
+        convolutions, activations = convolutions_of(parts, dtype)
+        floors, steps = [], []
+        for repeat in range(options.repeats + 2):
+            floor, step = time_convolutions(convolutions, device), time_step(module, parts, optimizer)
+            if repeat >= 2:  # the first two are the warm-up
+                floors.append(floor)
+                steps.append(step)
+        rate = copy_rate(device)
+    flops = sum(convolution.flops for convolution in convolutions)
+    name = cfg.model._target_.rsplit(".", 1)[-1]
+    print(f"{name} at {options.size}x{options.size}, {precision.name}, {environment.describe_device(device)}")
+    print(f"{options.repeats} repeats, in turn; seconds")
+    for title, times in (("convolutions", floors), ("bare step", steps)):
+        print(f"  {title:<13} median {statistics.median(times):.4f}  min {min(times):.4f}  max {max(times):.4f}")
+    ratios = [step / floor for step, floor in zip(steps, floors, strict=True)]
+    print(f"  step / floor  median {statistics.median(ratios):.3f}  min {min(ratios):.3f}  max {max(ratios):.3f}")
+    print(f"  {flops / 1e9:.0f} GFLOP in convolutions: {flops / statistics.median(floors) / 1e9:.0f} GFLOP/s")
+    print(
+        f"  {activations / 1e6:.0f} MB of activations, {rate / 1e9:.1f} GB/s of copying: "
+        f"{activations / rate:.4f} s for each time they are read or written"
+    )
+
+
+if __name__ == "__main__":
+    main()
