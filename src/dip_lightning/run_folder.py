@@ -58,15 +58,22 @@ def write_run(
         write_image(part, replace(restored.with_unit(observation), format="PNG", palette=False))
     with whole_file(folder / "curves.csv") as part:
         write_csv(part, curves)
+    interrupted = summary["signal"] is not None
+    if interrupted:  # whoever sent the signal may not wait for the figures
+        _write_record(folder, summary)
     with whole_file(folder / "comparison.png") as part:
         figures.write_comparison(part, panels)
     with whole_file(folder / "curves.png") as part:
         figures.write_curves(part, curves, summary)
-    # Last: a folder with a summary is a finished run.
+    if not interrupted:  # last: a folder with the record of an end is a finished run
+        _write_record(folder, summary)
+    return picture
+
+
+def _write_record(folder: Path, summary: dict[str, Any]) -> None:
     text = json.dumps(_without_nan(summary), indent=2, ensure_ascii=False)
     with whole_file(folder / "summary.json") as part:
         part.write_text(text + "\n", encoding="utf-8")
-    return picture
 
 
 def check_room(folder: Path, samples: int, weights: int) -> None:
