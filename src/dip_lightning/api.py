@@ -10,7 +10,7 @@ from dip_lightning.config import compose_config, config_folder
 from dip_lightning.data import SAMPLE_PREFIX
 from dip_lightning.errors import UserError
 from dip_lightning.fit import FitResult, fit
-from dip_lightning.mistakes import CONFIGURATION_ERRORS, translate
+from dip_lightning.mistakes import CONFIGURATION_ERRORS, GROUP_CHOICE, of_group_choice, translate
 
 __all__ = ["restore"]
 
@@ -56,6 +56,10 @@ def restore(
         cfg = compose_config(arguments)
     except CONFIGURATION_ERRORS as error:
         raise translate(error, config_folder()) from None
+    except ValueError as error:
+        if GROUP_CHOICE not in str(error):
+            raise
+        raise of_group_choice(config_folder(), arguments) from None
     return fit(
         cfg,
         None if run_folder is None else Path(run_folder),

@@ -68,6 +68,8 @@ def check_integer(name: str, value: object, low: int, high: int = 2**31 - 1, *, 
     """
     if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
         return value
+    if isinstance(value, float) and value.is_integer() and low <= value <= high:  # 1e3
+        example = int(value)
     expected = f"a whole number of at least {low}" + (
         "" if isinstance(value, int) and value < low else f", at most {high}"
     )

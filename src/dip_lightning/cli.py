@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -18,7 +19,7 @@ from dip_lightning.config import config_folder, register_resolvers
 from dip_lightning.errors import JobsFailedError, UserError
 from dip_lightning.finished import is_finished
 from dip_lightning.help_text import help_text
-from dip_lightning.mistakes import CONFIGURATION_ERRORS, of_group_choice, translate
+from dip_lightning.mistakes import CONFIGURATION_ERRORS, GROUP_CHOICE, of_group_choice, translate
 
 __all__ = ["main"]
 
@@ -59,6 +60,7 @@ def main() -> NoReturn:
     try:
         if any(argument.startswith("resume=") for argument in arguments):
             sys.exit(_resume(arguments))
+        _check_flags(arguments)
         _run()
     except JobsFailedError as error:
         _complain(str(error))
@@ -67,9 +69,9 @@ def main() -> NoReturn:
         _complain(translate(error, config_folder()))
         sys.exit(USER_ERROR)
     except ValueError as error:
-        if "Config group override" not in str(error):
+        if GROUP_CHOICE not in str(error):
             raise
-        _complain(of_group_choice(config_folder()))
+        _complain(of_group_choice(config_folder(), arguments))
         sys.exit(USER_ERROR)
     except OSError as error:
         _complain(_of_output(error))
@@ -78,6 +80,21 @@ def main() -> NoReturn:
         _complain("interrupted before there was anything to write")
         sys.exit(INTERRUPTED)
     sys.exit(0)
+
+
+def _check_flags(arguments: list[str]) -> None:
+    """Refuse a flag that Hydra does not know; it would print ten lines on how it is used.
+
+    Raises:
+        UserError: There is one.
+    """
+
+    def refuse(message: str) -> NoReturn:
+        raise UserError(message, "KEY=VALUE, or a flag that dip --help lists", "see dip --help")
+
+    parser = get_args_parser()
+    parser.error = refuse  # type: ignore[method-assign]
+    parser.parse_args(arguments)
 
 
 @hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")

@@ -84,7 +84,7 @@ def compose_config(overrides: Sequence[str] = ()) -> DictConfig:
         GlobalHydra.instance().hydra = before
 
 
-def build(node: DictConfig, **arguments: Any) -> Any:
+def build(node: Any, **arguments: Any) -> Any:
     """Build the object that a node's ``_target_`` names.
 
     Args:
@@ -98,6 +98,8 @@ def build(node: DictConfig, **arguments: Any) -> Any:
         UserError: The object refused a value, or does not know one; or the node would build what it must not.
     """
     check_targets(node)
+    if not isinstance(node, DictConfig) or "_target_" not in node:
+        raise UserError(f"{node} in the configuration", "an object, with its _target_", "leave it out; see dip --help")
     try:
         return instantiate(node, **arguments)
     except InstantiationException as error:

@@ -3,6 +3,7 @@
 import difflib
 import re
 import shlex
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
@@ -11,12 +12,18 @@ from omegaconf.errors import OmegaConfBaseException
 from dip_lightning.errors import UserError
 from dip_lightning.help_text import find_defaults, find_keys
 
-__all__ = ["CONFIGURATION_ERRORS", "of_group_choice", "translate"]
+__all__ = ["CONFIGURATION_ERRORS", "GROUP_CHOICE", "of_group_choice", "of_unknown_keys", "translate"]
 
 # What a wrong override or configuration raises.
 CONFIGURATION_ERRORS = (HydraException, OmegaConfBaseException)
 
-_COULD_NOT_OVERRIDE = re.compile(r"Could not override '(?P<key>[^']+)'")
+# What Hydra says, in a ValueError, of a group whose option is no word.
+GROUP_CHOICE = "Config group override"
+
+_COULD_NOT_OVERRIDE = re.compile(r"Could not override '(?P<key>[^']*)'")
+_IS_MISSING = re.compile(r"Key '(?P<key>[^']+)' is not in struct|Missing mandatory value: (?P<mandatory>\S+)")
+_POINTS_NOWHERE = re.compile(r"Interpolation key '(?P<key>[^']+)' not found")
+_TWICE = re.compile(r"Multiple values for (?P<group>\S+)\. .*'override \S+: (?P<option>\S+)'")
 _AMBIGUOUS = re.compile(r"Ambiguous value for argument '(?P<override>[^']+)'")
 
 
@@ -46,6 +53,9 @@ def translate(error: Exception, conf: Path) -> UserError:
     unknown = _COULD_NOT_OVERRIDE.search(str(error))
     if unknown is not None:
         return _of_unknown_key(unknown["key"], conf)
+    structural = _of_structure(str(error))
+    if structural is not None:
+        return structural
     ambiguous = _AMBIGUOUS.search(str(error))
     if ambiguous is not None:
         return UserError(ambiguous["override"], "one value", f"for several fits: dip -m {ambiguous['override']}")
@@ -55,23 +65,64 @@ def translate(error: Exception, conf: Path) -> UserError:
     return UserError(" ".join(kept), "a configuration that fits together", "see dip --help")
 
 
-def of_group_choice(conf: Path) -> UserError:
-    """Tell of a group whose option is no word (``model=null``, ``model=``); Hydra does not say which."""
+def of_group_choice(conf: Path, overrides: Sequence[str]) -> UserError:
+    """Tell of a group whose option is no word (``model=null``); Hydra does not say which.
+
+    Args:
+        conf: The folder of the configuration.
+        overrides: What was given.
+    """
+    for override in overrides:
+        group, _, value = override.lstrip("+").partition("=")
+        if (conf / group).is_dir() and group and not (conf / group / f"{value}.yaml").exists():
+            options = sorted(path.stem for path in (conf / group).glob("*.yaml"))
+            defaults = dict(choice.split("=") for choice in find_defaults(conf))
+            remedy = "none" if "none" in options else defaults.get(group, options[0])
+            return UserError(override, f"one of {', '.join(options)}", f"try {group}={remedy}")
     groups = sorted(folder.name for folder in conf.iterdir() if folder.is_dir() and folder.name != "hydra")
     return UserError("the choice of a group", f"the name of an option for {', '.join(groups)}", "see dip --help")
+
+
+def of_unknown_keys(keys: Collection[str], conf: Path) -> UserError | None:
+    """Tell of a key at the top of the configuration that nothing reads (``+itertions=5``); None where all are known.
+
+    Args:
+        keys: Those that are there.
+        conf: The folder of the configuration.
+    """
+    groups = {folder.name for folder in conf.iterdir() if folder.is_dir()}
+    unknown = sorted(set(keys) - groups - set(find_keys(conf)))
+    return _of_unknown_key(unknown[0], conf) if unknown else None
+
+
+def _of_structure(text: str) -> UserError | None:
+    """Tell of what is missing, points nowhere or is there twice."""
+    if found := _IS_MISSING.search(text):
+        key = found["key"] or found["mandatory"]
+        return UserError(f"no {key}", "a value for every key of the configuration", f"give one: {key}=VALUE")
+    if found := _POINTS_NOWHERE.search(text):
+        plain = "\\${ stands for a plain ${"
+        return UserError(f"${{{found['key']}}}", "a key of the configuration", f"see dip --help; {plain}")
+    if found := _TWICE.search(text):
+        choice = f"{found['group']}={found['option']}"
+        return UserError(f"+{choice}", "one option of the group", f"try {choice}")
+    return None
 
 
 def _of_syntax(override: str) -> UserError:
     key, separator, value = override.partition("=")
     if not separator or not key:
         return UserError(override, "KEY=VALUE", "see dip --help")
-    quoted = value.strip("'\"").replace("\\", "\\\\").replace('"', '\\"')
+    # For Hydra a backslash is a plain one, except before a quote.
+    quoted = re.sub(r'(\\*)("|$)', lambda end: 2 * end[1] + (end[2] and '\\"'), value.strip("'\""))
     for_shell = shlex.quote(f'{key}="{quoted}"')
     return UserError(override, "a value that Hydra can read", f"quote it for Hydra and the shell: {for_shell}")
 
 
 def _of_unknown_key(key: str, conf: Path) -> UserError:
     known = find_keys(conf)
+    if not key:
+        return _of_syntax("=")
     if key in known:
         # The default option of a group first, where it is one of them.
         chosen = find_defaults(conf)

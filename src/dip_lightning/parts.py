@@ -15,9 +15,10 @@ from torch import nn
 from dip_lightning import environment
 from dip_lightning.callbacks import Checkpoint, Interrupt, OutputEMA
 from dip_lightning.checks import check_choice, check_flag, check_integer
-from dip_lightning.config import build
+from dip_lightning.config import build, config_folder
 from dip_lightning.data import ImageDataModule, Observation
 from dip_lightning.errors import UserError
+from dip_lightning.mistakes import of_unknown_keys
 from dip_lightning.module import DeepImagePrior
 from dip_lightning.objective import OBJECTIVES
 from dip_lightning.precision import Precision
@@ -90,6 +91,9 @@ def build_parts(
     parts = Parts(cfg, data, module, trainer, precision, environment.git_commit())
     if select == "averaged" and parts.find(OutputEMA) is None:
         raise UserError("select=averaged without output_ema", "the callback that averages", "try select=one_pass")
+    unknown = of_unknown_keys([str(key) for key in cfg], config_folder())
+    if unknown is not None:
+        raise unknown
     return parts
 
 
@@ -102,7 +106,7 @@ def _build_trainer(cfg: DictConfig, run_folder: Path | None, precision: Precisio
         # Several devices, epochs or stopping early would each break "one iteration is one step of one epoch".
         raise UserError(f"trainer.{min(unknown)}", "a key that dip --help lists", "leave it out")
     # An empty node is the choice of nothing: stopping=none.
-    callbacks = [build(node) for node in cfg.callbacks.values() if node]
+    callbacks = [_callback(name, node) for name, node in cfg.callbacks.items() if node]
     named = [] if run_folder is None else [node for node in cfg.logger.values() if node is not None]
     loggers = [build(node, save_dir=str(run_folder), **_purge(node, first)) for node in named]
     try:
@@ -129,6 +133,13 @@ def _build_trainer(cfg: DictConfig, run_folder: Path | None, precision: Precisio
 def _purge(node: DictConfig, first: int) -> dict[str, int]:
     """What makes TensorBoard forget the events from an iteration on, which a fit that goes on there writes again."""
     return {"purge_step": first} if first > 0 and str(node._target_).endswith(".TensorBoardLogger") else {}
+
+
+def _callback(name: Any, node: Any) -> pl.Callback:
+    callback = build(node)
+    if not isinstance(callback, pl.Callback):
+        raise UserError(f"callbacks.{name} of type {type(callback).__name__}", "a callback", "leave it out")
+    return callback
 
 
 def _build_network(cfg: DictConfig, observation: Observation) -> nn.Module:

@@ -1,10 +1,10 @@
 """Which classes a configuration may build. A configuration can come from someone else, and must not run code."""
 
 import inspect
+import pydoc
 from collections.abc import Iterator
 from typing import Any
 
-from hydra.utils import get_object
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from dip_lightning.errors import UserError
@@ -32,7 +32,7 @@ def check_targets(node: Any) -> None:
         node: A configuration, or a part of it.
 
     Raises:
-        UserError: A target is neither a public class of this package nor one of a few of Lightning's.
+        UserError: A target is neither a public class of this package nor one of a few of Lightning's, or there is none.
     """
     container = OmegaConf.to_container(node, resolve=True) if isinstance(node, (DictConfig, ListConfig)) else node
     for target in _targets(container):
@@ -62,9 +62,8 @@ def _is_allowed(target: Any) -> bool:
         return True
     if not target.startswith(f"{_PACKAGE}."):
         return False
-    try:
-        found = get_object(target)
-    except (ImportError, AttributeError, ValueError):
-        return True  # there is no such thing; building it says so
+    found = pydoc.locate(target)  # Hydra's own function logs what it does not find
+    if found is None:
+        raise UserError(f"_target_={target!r}", "a class that exists", "leave it out")
     # Not what a module of ours has imported: dip_lightning.cli.os.system lies in our package only by name.
     return inspect.isclass(found) and found.__module__.split(".")[0] == _PACKAGE

@@ -78,7 +78,7 @@ class Detection(pl.Callback):
 
     def __init__(
         self,
-        rules: Mapping[str, StoppingRule],
+        rules: Mapping[str, StoppingRule | None],
         *,
         agree: int = 1,
         min_iterations: int = 100,
@@ -90,7 +90,8 @@ class Detection(pl.Callback):
         """Set the rules and when they have said enough.
 
         Args:
-            rules: The rules by name; a name is a column of ``curves.csv``, after ``stopping_``.
+            rules: The rules by name, None for one that is left out. A name is a column of ``curves.csv``, after
+                ``stopping_``.
             agree: How many of them must have settled.
             min_iterations: Minima before this iteration do not count: while a fit warms up there are false ones.
             patience: Iterations without a new minimum after which a rule has settled; None for half as many as it took
@@ -103,7 +104,10 @@ class Detection(pl.Callback):
         Raises:
             UserError: A value is not allowed.
         """
-        self.rules = dict(rules)
+        self.rules = {name: rule for name, rule in rules.items() if rule is not None}
+        for name, rule in self.rules.items():
+            if not hasattr(rule, "statistic"):
+                raise UserError(f"stopping.rules.{name}={rule}", "a stopping rule, or null for none", "leave it out")
         if not self.rules:
             raise UserError("stopping.rules={}", "at least one rule", "try stopping=wmv, or stopping=none")
         self.agree = check_integer("stopping.agree", agree, 1, len(self.rules), example=1)
