@@ -102,7 +102,10 @@ CHANGES: dict[str, tuple[Any, ...]] = {
 
 
 def keys() -> Iterator[str]:
-    """Every key of every option, but the logger's: its events lie where other programs look for them."""
+    """Every key of every option, but the logger's and the sizes'.
+
+    The logger's events lie where other programs look for them; what a size does, `test_sweep.py` looks at.
+    """
 
     def walk(node: Any, prefix: str) -> Iterator[str]:
         for key, value in node.items():
@@ -115,7 +118,7 @@ def keys() -> Iterator[str]:
 
     found = set(walk(yaml.safe_load((CONF / "config.yaml").read_text()), ""))
     for option in CONF.glob("*/*.yaml"):
-        if option.parent.name not in ("experiment", "hydra", "logger"):
+        if option.parent.name not in ("experiment", "hydra", "logger", "size"):
             found |= set(walk(yaml.safe_load(option.read_text()) or {}, f"{option.parent.name}."))
     yield from sorted(found)
 

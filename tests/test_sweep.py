@@ -214,3 +214,9 @@ def test_other_launchers_do_the_same_sweep(launcher: list[str], tmp_path: Path) 
     again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, env=environment)
     # Whoever launched them, they are the jobs of one sweep.
     assert again.stdout.count("finished before") == 1
+
+
+def test_table_1_is_in_the_precisions_of_the_size(dip: Dip, tmp_path: Path) -> None:
+    """In float32 alone where the machine is small; the other sizes compare float64 with it."""
+    assert dip("-m", "experiment=table1", "size=small", *NARROW, "iterations=1", "image.crop=40").code == 0
+    assert {summary["precision"] for summary in summaries(tmp_path)} == {"fp32"}

@@ -83,6 +83,9 @@ class Browser:
         path.write_bytes(base64.b64decode(self.call("/screenshot")))
 
     def close(self) -> None:
+        # The browser is not the driver's child, and would go on without it.
+        request = urllib.request.Request(self._address + self._session, method="DELETE")
+        urllib.request.urlopen(request, timeout=60).close()
         self._driver.terminate()
         self._driver.wait(10)
 
