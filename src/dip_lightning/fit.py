@@ -5,7 +5,7 @@ import logging
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,15 +22,16 @@ from dip_lightning import environment
 from dip_lightning.callbacks import Checkpoint, Detection, DivergenceGuard, Interrupt, OutputEMA
 from dip_lightning.checkpoint_file import read_checkpoint, remove_checkpoints
 from dip_lightning.config import build
-from dip_lightning.data import Picture
+from dip_lightning.data import Observation, Picture
 from dip_lightning.errors import UserError
 from dip_lightning.logging_guard import quiet_writers, spared_loggers
 from dip_lightning.metrics import psnr
-from dip_lightning.parts import Parts, build_parts
+from dip_lightning.parts import Parts, Pictures, build_data, build_parts
 from dip_lightning.precision import Precision
 from dip_lightning.run_folder import check_room, write_run
 from dip_lightning.same_fit import check_same_fit, describe_fit
 from dip_lightning.summary import final_figures, hyperparameters, summarise
+from dip_lightning.tiles import Tiles
 
 __all__ = ["FitResult", "fit", "isolated"]
 
@@ -64,19 +65,19 @@ def fit(
     cfg: DictConfig,
     run_folder: Path | None = None,
     *,
-    image: str | Path | NDArray[np.generic] | None = None,
+    image: str | Path | NDArray[np.generic] | Observation | None = None,
     clean: str | Path | NDArray[np.generic] | None = None,
     resume: Path | None = None,
 ) -> FitResult:
-    """Fit one image.
+    """Fit one image, or where ``cfg.tile`` is set and it is larger, its tiles one after another.
 
     Args:
         cfg: The composed configuration; see ``conf/config.yaml``.
         run_folder: Where to write; None writes nothing.
-        image: A file name or samples, instead of ``cfg.image.path``.
+        image: A file name or samples, instead of ``cfg.image.path``; or an observation, which is fitted whole.
         clean: A file name or samples, instead of ``cfg.image.clean``.
         resume: A checkpoint of this fit to go on from, see :func:`~dip_lightning.same_fit.resumable`; None begins it,
-            and removes what an earlier fit has left in ``run_folder``.
+            and removes what an earlier fit has left in ``run_folder``. Of tiles, those that are finished are kept.
 
     Returns:
         The restored picture and everything that was measured.
@@ -87,12 +88,40 @@ def fit(
     """
     if run_folder is not None and run_folder.exists() and not run_folder.is_dir():
         raise UserError(f"run folder {run_folder}", "a folder, or a name that is free", "name another")
+    pictures: Pictures = {"clean": clean} if clean is not None else {}
+    if image is not None and not isinstance(image, Observation):
+        pictures["path"] = image
+    observation = image if isinstance(image, Observation) else None
+    if cfg.tile is not None and observation is None:
+        data = build_data(cfg, pictures)
+        height, width = data.observation.noisy.shape[-2:]
+        tiles = Tiles(height, width, cfg.tile, cfg.overlap)
+        if len(tiles) > 1:
+            from dip_lightning.tiled_fit import fit_tiles  # here: it calls back for each tile
+
+            if run_folder is not None:
+                _clear(run_folder)
+            return fit_tiles(cfg, run_folder, data, tiles)
+        observation = data.observation  # no larger than a tile: a fit like any other
+    sources = {"image": image, "clean": clean}
+    return _fit_whole(cfg, run_folder, pictures, observation, sources, resume)
+
+
+def _fit_whole(
+    cfg: DictConfig,
+    run_folder: Path | None,
+    pictures: Pictures,
+    observation: Observation | None,
+    sources: Mapping[str, Any],
+    resume: Path | None,
+) -> FitResult:
+    """Fit one image; ``observation`` instead of reading it."""
     precision: Precision = build(cfg.precision)
-    pictures = {name: given for name, given in (("path", image), ("clean", clean)) if given is not None}
     state = None if resume is None else read_checkpoint(resume)
     with precision.in_force(), isolated():
-        parts = build_parts(cfg, run_folder, precision, pictures, first=0 if state is None else state["global_step"])
-        about = describe_fit(cfg, parts.data.observation, parts.data.iterations, image, clean)
+        first = 0 if state is None else state["global_step"]
+        parts = build_parts(cfg, run_folder, precision, pictures, first, observation)
+        about = describe_fit(cfg, parts.data.observation, parts.data.iterations, **sources)
         checkpoint = parts.find(Checkpoint)
         if state is not None and resume is not None:
             check_same_fit(state, about, resume)
@@ -115,7 +144,7 @@ def fit(
         iteration, selected = _select(parts)
         if not torch.isfinite(selected).all():
             raise UserError("the output is not finite: the fit diverged", "a smaller step", f"try lr={cfg.lr / 10:g}")
-        summary = summarise(parts, selected, iteration, seconds)
+        summary = summarise(parts, selected, iteration, seconds) | {"digest": about["digest"]}
         curves = parts.module.curves.block()
         picture = parts.data.observation.picture.with_unit(_to_image(selected))
         result = _Result(parts, iteration, selected, picture, curves, summary)

@@ -23,9 +23,12 @@ from dip_lightning.module import DeepImagePrior
 from dip_lightning.objective import OBJECTIVES
 from dip_lightning.precision import Precision
 
-__all__ = ["Parts", "build_parts"]
+__all__ = ["Parts", "Pictures", "build_data", "build_parts"]
 
 Part = TypeVar("Part")
+
+# File names or samples to take instead of those of the configuration, by its keys: ``path`` and ``clean``.
+Pictures = dict[str, str | Path | NDArray[np.generic]]
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,9 @@ def build_parts(
     cfg: DictConfig,
     run_folder: Path | None,
     precision: Precision,
-    pictures: dict[str, str | Path | NDArray[np.generic]],
+    pictures: Pictures,
     first: int = 0,
+    observation: Observation | None = None,
 ) -> Parts:
     """Build everything; whatever is wrong with the settings shows here, before anything is computed.
 
@@ -69,6 +73,7 @@ def build_parts(
         precision: What the fit computes in.
         pictures: Samples or file names to take instead of those of the configuration: ``path`` and ``clean``.
         first: The iteration to begin with; not 0 in a fit that goes on where an earlier one ended.
+        observation: What to fit instead of reading a picture.
 
     Returns:
         The parts.
@@ -79,8 +84,10 @@ def build_parts(
     seed = check_integer("seed", cfg.seed, 0, 2**32 - 1, example=0)
     select = check_choice("select", cfg.select, ("averaged", "one_pass"))
     check_flag("save_checkpoint", cfg.save_checkpoint)
-    data: ImageDataModule = build(cfg.image, degradation=build(cfg.degradation), iterations=cfg.iterations, **pictures)
+    data = build_data(cfg, pictures)
     data.first = first
+    if observation is not None:
+        data.take(observation)
     trainer = _build_trainer(cfg, run_folder, precision, first)
     precision.check_device(trainer.strategy.root_device)
     # Drawing the weights is the first thing that the seed decides.
@@ -95,6 +102,20 @@ def build_parts(
     if unknown is not None:
         raise unknown
     return parts
+
+
+def build_data(cfg: DictConfig, pictures: Pictures) -> ImageDataModule:
+    """Build what reads the picture; nothing is read yet.
+
+    Args:
+        cfg: The composed configuration.
+        pictures: Samples or file names to take instead of those of the configuration: ``path`` and ``clean``.
+
+    Raises:
+        UserError: A setting does not allow what was asked.
+    """
+    data: ImageDataModule = build(cfg.image, degradation=build(cfg.degradation), iterations=cfg.iterations, **pictures)
+    return data
 
 
 def _build_trainer(cfg: DictConfig, run_folder: Path | None, precision: Precision, first: int) -> pl.Trainer:

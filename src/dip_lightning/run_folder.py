@@ -17,7 +17,7 @@ from dip_lightning.data import SUFFIXES, Picture, write_image
 from dip_lightning.errors import UserError
 from dip_lightning.whole_file import whole_file
 
-__all__ = ["check_room", "remove_if_empty", "write_run"]
+__all__ = ["check_room", "remove_if_empty", "write_run", "write_summary"]
 
 # What figures, curves and events of a usual fit take, in bytes.
 _FIGURES = 2_000_000
@@ -60,17 +60,24 @@ def write_run(
         write_csv(part, curves)
     interrupted = summary["signal"] is not None
     if interrupted:  # whoever sent the signal may not wait for the figures
-        _write_record(folder, summary)
+        write_summary(folder, summary)
     with whole_file(folder / "comparison.png") as part:
         figures.write_comparison(part, panels)
     with whole_file(folder / "curves.png") as part:
         figures.write_curves(part, curves, summary)
     if not interrupted:  # last: a folder with the record of an end is a finished run
-        _write_record(folder, summary)
+        write_summary(folder, summary)
     return picture
 
 
-def _write_record(folder: Path, summary: dict[str, Any]) -> None:
+def write_summary(folder: Path, summary: dict[str, Any]) -> None:
+    """Write the record alone.
+
+    Args:
+        folder: The run folder; made where it is missing.
+        summary: The content of ``summary.json``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(_without_nan(summary), indent=2, ensure_ascii=False)
     with whole_file(folder / "summary.json") as part:
         part.write_text(text + "\n", encoding="utf-8")

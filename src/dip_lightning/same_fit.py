@@ -1,6 +1,5 @@
 """Whether a checkpoint is of the fit that is to go on: the same settings, of the same picture."""
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,9 @@ from dip_lightning.errors import UserError
 
 __all__ = ["check_same_fit", "describe_fit", "resumable"]
 
+# How a picture is named that is no file.
+_KINDS: Mapping[type, str] = {np.ndarray: "array", Observation: "tile"}
+
 # What may differ between two parts of one fit: where pictures lie (they are compared themselves), the device, the cap,
 # and what only shows or keeps.
 _FREE = (
@@ -22,7 +24,7 @@ _FREE = (
     *(f"callbacks.{name}" for name in ("checkpoint", "curve_logger", "fit_progress", "pictures")),
 )
 
-Source = str | Path | NDArray[np.generic] | None
+Source = str | Path | NDArray[np.generic] | Observation | None
 
 
 def describe_fit(
@@ -40,16 +42,13 @@ def describe_fit(
     Returns:
         Numbers and words, in dictionaries and lists.
     """
-    digest = hashlib.sha256(observation.noisy.numpy().tobytes())
-    if observation.clean is not None:
-        digest.update(observation.clean.numpy().tobytes())
     return {
         "config": OmegaConf.to_container(cfg, resolve=True),
         "sources": _sources(cfg, image, clean),
         "current_folder": str(Path.cwd()),
         "iterations": iterations,
         "shape": list(observation.noisy.shape),
-        "digest": digest.hexdigest(),
+        "digest": observation.digest,
     }
 
 
@@ -99,12 +98,14 @@ def resumable(run_folder: Path, cfg: DictConfig, *, image: Source = None, clean:
         same = _settings(state["config"]) == _settings(OmegaConf.to_container(cfg, resolve=True))
     except (UserError, KeyError):
         return None
+    left = state["global_step"] < (cfg.iterations or state["iterations"])
+    if isinstance(image, Observation):
+        return checkpoint if same and left and state["digest"] == image.digest else None
     before = {name: _absolute(source, state["current_folder"]) for name, source in state["sources"].items()}
     sources = {name: _absolute(source, Path.cwd()) for name, source in _sources(cfg, image, clean).items()}
     written = checkpoint.stat().st_mtime
     files = [Path(source) for source in sources.values() if source is not None]
     changed = any(file.is_file() and file.stat().st_mtime > written for file in files)
-    left = state["global_step"] < (cfg.iterations or state["iterations"])
     return checkpoint if same and left and before == sources and not changed else None
 
 
@@ -141,12 +142,9 @@ def _size(about: Mapping[str, Any]) -> str:
 
 
 def _sources(cfg: DictConfig, image: Source, clean: Source) -> dict[str, str | None]:
-    """Where the pictures come from, as they were named; ``"array"`` for samples."""
+    """Where the pictures come from, as they were named; ``"array"`` for samples, ``"tile"`` for an observation."""
     given = {"path": cfg.image.path if image is None else image, "clean": cfg.image.clean if clean is None else clean}
-    return {
-        name: "array" if isinstance(source, np.ndarray) else None if source is None else str(source)
-        for name, source in given.items()
-    }
+    return {name: None if source is None else _KINDS.get(type(source)) or str(source) for name, source in given.items()}
 
 
 def _absolute(source: str | None, folder: str | Path) -> str | None:

@@ -61,6 +61,10 @@ class ImageDataModule(pl.LightningDataModule):
         self._clean, self._crop, self._size, self._sigma = clean, crop, size, sigma
         self._observation: Observation | None = None
 
+    def take(self, observation: Observation) -> None:
+        """Fit an observation that is there already, instead of one to be loaded."""
+        self._observation = observation
+
     @property
     def iterations(self) -> int:
         """How many iterations the fit has, at most."""

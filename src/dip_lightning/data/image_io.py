@@ -153,7 +153,8 @@ def write_image(path: str | Path, picture: Picture) -> None:
     """
     path = Path(path)
     parts = [picture.samples] if picture.alpha is None else [picture.samples, picture.alpha[:, :, None]]
-    samples = np.concatenate(parts, axis=2)
+    # Of a tensor turned round, the samples may lie in another order, which the encoders of 16 bits do not take.
+    samples = np.ascontiguousarray(np.concatenate(parts, axis=2))
     if samples.shape[2] == 1:
         samples = samples[:, :, 0]
     if samples.dtype == np.uint16 and picture.format == "TIFF":

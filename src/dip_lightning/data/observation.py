@@ -1,7 +1,9 @@
 """From files and settings to what is fitted and what it is measured against."""
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +56,29 @@ class Observation:
     sigma_in_force: float
     correlated: bool
     objective: str
+
+    def cropped(self, top: int, left: int, height: int, width: int) -> "Observation":
+        """Return a rectangle of it, in pixels, with the noise of the whole; the caller checks that it lies inside.
+
+        Its picture is a PNG of 16 bits without alpha, whatever the whole is, so that what is handed back is rounded
+        but little before it is put together with others.
+        """
+        part = np.s_[:, :, top : top + height, left : left + width]
+        samples = self.picture.cropped(top, left, height, width).to_unit() * np.iinfo(np.uint16).max
+        return replace(
+            self,
+            noisy=self.noisy[part].contiguous(),
+            clean=None if self.clean is None else self.clean[part].contiguous(),
+            picture=Picture(np.rint(samples).astype(np.uint16)),
+        )
+
+    @cached_property
+    def digest(self) -> str:
+        """Hexadecimal digits that two observations share if their pixels, noise included, are equal."""
+        digest = hashlib.sha256(self.noisy.numpy().data)
+        if self.clean is not None:
+            digest.update(self.clean.numpy().data)
+        return digest.hexdigest()
 
 
 def load_observation(

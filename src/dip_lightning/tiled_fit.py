@@ -1,0 +1,211 @@
+"""A large picture, fitted tile by tile: each is a fit of its own, and all have the same number of iterations."""
+
+import json
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+import numpy as np
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from omegaconf import DictConfig
+from rich.console import Console
+
+from dip_lightning.data import ImageDataModule, Observation, read_image
+from dip_lightning.finished import is_finished
+from dip_lightning.fit import FitResult, fit
+from dip_lightning.report.runs import read_curves
+from dip_lightning.run_folder import write_run, write_summary
+from dip_lightning.same_fit import resumable
+from dip_lightning.tiled_summary import TiledRun, mean_curves, panels_of, summarise_tiles
+from dip_lightning.tiles import Tile, Tiles
+
+__all__ = ["choose_pilots", "fit_tiles"]
+
+# Under the run folder: the fits of the tiles, and of those that choose the iteration.
+_TILES, _PILOTS = "tiles", "pilots"
+
+# How many tiles choose the iteration; the middle one's is taken.
+_NUM_PILOTS = 3
+
+
+def fit_tiles(cfg: DictConfig, run_folder: Path | None, data: ImageDataModule, tiles: Tiles) -> FitResult:
+    """Fit every tile of a picture, and put them together.
+
+    The stopping rules choose the iteration on a few tiles, and every tile is handed back at that iteration: tiles that
+    stopped each by itself would differ in smoothness where they meet. A tile that is finished in ``run_folder``, with
+    the same settings and the same pixels, is not fitted again; one that was begun goes on.
+
+    Args:
+        cfg: The composed configuration.
+        run_folder: Where to write; each tile gets a run folder of its own there. None writes nothing.
+        data: The whole picture, and the most iterations of a fit.
+        tiles: How it is cut.
+
+    Returns:
+        The restored picture, the means of the tiles' curves, and the summary of the whole. Where a signal came, the
+        tiles that are missing are as they were, and of the whole only the summary is written.
+
+    Raises:
+        UserError: A setting, a file or the machine does not allow what was asked.
+        KeyboardInterrupt: Ctrl-C came before the first iteration of all.
+    """
+    run = TiledRun(data.observation, tiles, cap=data.iterations)
+    fits = _Fits(data.observation, run_folder)
+    console = Console(stderr=True, emoji=False, quiet=not cfg.callbacks.get("fit_progress"))
+    try:
+        with _stoppable():
+            _fit_all(cfg, fits, run, console)
+    except _Stopped as stopped:
+        if fits.last is None:
+            raise (KeyboardInterrupt if stopped.number == signal.SIGINT else SystemExit(128 + stopped.number)) from None
+        run.signal = stopped.number
+    assert fits.last is not None
+    run.fill()
+    summary, curves = summarise_tiles(cfg, run, fits.last), mean_curves(run.curves)
+    picture = run.observation.picture.with_unit(run.blended)
+    if run_folder is not None and run.signal is not None:
+        write_summary(run_folder, summary)
+    elif run_folder is not None:
+        observation, *_ = panels = panels_of(run, summary)
+        noisy = panels[observation]
+        write_run(run_folder, restored=picture, observation=noisy, summary=summary, curves=curves, panels=panels)
+    return FitResult(picture, curves, summary, run_folder, run.signal)
+
+
+def _fit_all(cfg: DictConfig, fits: "_Fits", run: TiledRun, console: Console) -> None:
+    """Let the stopping rules judge a few tiles, then fit every tile as long as the middle one of these needs."""
+    settings = _settings_of_tile(cfg, run.observation, run.cap)
+    if cfg.callbacks.get("detection"):
+        pilots = choose_pilots(run.observation, run.tiles)
+        for number, tile in enumerate(pilots, 1):
+            part = fits.fit(settings, _PILOTS, tile, f"choosing the iteration, tile {number}/{len(pilots)}")
+            run.pilots[tile.name] = part.summary
+        chosen = sorted(summary["stopping"]["iteration"] for summary in run.pilots.values())
+        settings.iterations = chosen[len(chosen) // 2] + 1
+        console.print(f"every tile is handed back at iteration {settings.iterations - 1}", highlight=False)
+    settings.stopping, settings.logger = {}, {}
+    for number, tile in enumerate(run.tiles, 1):
+        title = f"tile {number}/{len(run.tiles)}"
+        part = fits.fit(settings, _TILES, tile, title)
+        run.add(tile, part.image, part.curves, part.summary)
+        quality = part.summary["selected"]["psnr"]
+        told = "finished before" if part.found else f"{part.summary['seconds']:.0f} s"
+        console.print(f"{title}: {told}" + ("" if quality is None else f", {quality:.2f} dB"), highlight=False)
+
+
+def choose_pilots(observation: Observation, tiles: Tiles) -> list[Tile]:
+    """Choose the tiles that choose the iteration: of little, of middling and of much detail, or all if there are few.
+
+    A tile of nothing but sky says little of when to stop, and one of nothing but leaves is fitted later than most.
+
+    Args:
+        observation: The whole picture.
+        tiles: How it is cut.
+    """
+
+    def detail(tile: Tile) -> float:
+        rows, columns = tile.part
+        part = observation.noisy[:, :, rows, columns]
+        # Differences of means over 4×4 pixels, in which there is little noise left.
+        means = F.avg_pool2d(part, 4)
+        return float(means.diff(dim=2).square().mean() + means.diff(dim=3).square().mean())
+
+    order = sorted(tiles, key=detail)
+    count = min(_NUM_PILOTS, len(order))
+    return [order[(2 * index + 1) * len(order) // (2 * count)] for index in range(count)]
+
+
+def _settings_of_tile(cfg: DictConfig, observation: Observation, iterations: int) -> DictConfig:
+    """The configuration of a tile. Where the picture is does not belong to it: the tile is told by its pixels."""
+    settings = deepcopy(cfg)
+    for key in ("path", "clean", "crop", "size"):
+        settings.image[key] = None
+    settings.image.sigma = observation.sigma
+    settings.iterations, settings.save_checkpoint = iterations, False
+    return settings
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The fit of a tile: its image, (H, W, C) in [0, 1], and whether it was found finished."""
+
+    image: NDArray[np.float64]
+    curves: dict[str, NDArray[np.floating]]
+    summary: dict[str, Any]
+    found: bool
+
+
+class _Fits:
+    """Fits tiles, unless they are there already; ``last`` is the summary of the last, None before the first."""
+
+    def __init__(self, observation: Observation, run_folder: Path | None) -> None:
+        self._observation, self._run_folder = observation, run_folder
+        self.last: dict[str, Any] | None = None
+
+    def fit(self, cfg: DictConfig, kind: str, tile: Tile, title: str) -> _Part:
+        """Fit a tile, or read what is there of it."""
+        observation = self._observation.cropped(tile.top, tile.left, tile.height, tile.width)
+        folder = None if self._run_folder is None else self._run_folder / kind / tile.name
+        if folder is not None and _is_done(folder, cfg, observation):
+            return self._read(folder, found=True)
+        one = deepcopy(cfg)
+        if one.callbacks.get("fit_progress"):
+            outer = one.callbacks.fit_progress.title
+            one.callbacks.fit_progress.title = title if outer is None else f"{outer}, {title}"
+        begun = None if folder is None else resumable(folder, one, image=observation)
+        result = fit(one, folder, image=observation, resume=begun)
+        self.last = result.summary
+        if result.signal is not None:
+            raise _Stopped(result.signal)
+        if folder is not None:
+            # What is on the disk is taken in either case, so that a run that was interrupted ends up the same.
+            return self._read(folder, found=False)
+        return _Part(result.picture.to_unit(), result.curves, result.summary, found=False)
+
+    def _read(self, folder: Path, *, found: bool) -> _Part:
+        self.last = summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        return _Part(read_image(folder / "restored.png").to_unit(), read_curves(folder / "curves.csv"), summary, found)
+
+
+def _is_done(folder: Path, cfg: DictConfig, observation: Observation) -> bool:
+    if not is_finished(folder, cfg):
+        return False
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    return bool(summary.get("digest") == observation.digest)
+
+
+class _Stopped(BaseException):
+    """A signal came. Not an exception, so that nothing on its way takes it for a failure."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Turn signals that come between two fits into an end as clean as those during one.
+
+    Raises:
+        _Stopped: One came.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        raise _Stopped(number)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,134 @@
+"""How a picture is cut into overlapping tiles, and put together again."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dip_lightning.checks import check_integer
+
+__all__ = ["Tile", "Tiles"]
+
+_SMALLEST = 16
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A rectangle of a picture, in pixels.
+
+    Attributes:
+        row: Which row of tiles, from 0.
+        column: Which column of tiles, from 0.
+        top: Its first row of pixels.
+        left: Its first column of pixels.
+        height: Rows of pixels.
+        width: Columns of pixels.
+    """
+
+    row: int
+    column: int
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @property
+    def name(self) -> str:
+        """The name of its folder: ``"0-3"`` is the fourth of the first row."""
+        return f"{self.row}-{self.column}"
+
+    @property
+    def part(self) -> tuple[slice, slice]:
+        """Its rows and columns, as an index of the picture."""
+        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
+
+
+class Tiles:
+    """Tiles of equal size, spread evenly, which cover a picture and share at least ``overlap`` pixels with neighbours.
+
+    Each has a weight that falls to 0 towards a neighbour, a raised cosine over what they share. In every pixel the
+    weights add up to 1.
+    """
+
+    def __init__(self, height: int, width: int, side: int, overlap: int) -> None:
+        """Cut a picture.
+
+        Args:
+            height: Rows of the picture.
+            width: Columns of the picture.
+            side: Of a tile, what it shares with its neighbours included; a picture that is smaller is one tile.
+            overlap: How many pixels neighbours share, at least; at most half of ``side``.
+
+        Raises:
+            UserError: ``side`` or ``overlap`` is not allowed.
+        """
+        check_integer("tile", side, _SMALLEST, example=512)
+        check_integer("overlap", overlap, 0, side // 2, example=side // 8)
+        self.height, self.width = height, width
+        self._tops, self._lefts = _starts(height, side, overlap), _starts(width, side, overlap)
+        self._tile_height, self._tile_width = min(side, height), min(side, width)
+
+    @property
+    def rows(self) -> int:
+        """How many tiles stand above each other."""
+        return len(self._tops)
+
+    @property
+    def columns(self) -> int:
+        """How many tiles stand side by side."""
+        return len(self._lefts)
+
+    def __len__(self) -> int:
+        """How many tiles there are."""
+        return self.rows * self.columns
+
+    def __iter__(self) -> Iterator[Tile]:
+        """Yield the tiles, row by row."""
+        for row, top in enumerate(self._tops):
+            for column, left in enumerate(self._lefts):
+                yield Tile(row, column, top, left, self._tile_height, self._tile_width)
+
+    def weight(self, tile: Tile) -> NDArray[np.float32]:
+        """How much each pixel of a tile counts, (H, W, 1) in [0, 1]."""
+        return self._weights[0][tile.row][:, None, None] * self._weights[1][tile.column][None, :, None]
+
+    @cached_property
+    def _weights(self) -> tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]]:
+        """The weights along rows and columns, whose product is that of a pixel."""
+        return _ramps(self._tops, self._tile_height, self.height), _ramps(self._lefts, self._tile_width, self.width)
+
+
+def _starts(length: int, side: int, overlap: int) -> list[int]:
+    """Where the fewest tiles that cover a length begin: the first at 0, the last flush with the end."""
+    if length <= side:
+        return [0]
+    count = -(-(length - overlap) // (side - overlap))
+    return [round(index * (length - side) / (count - 1)) for index in range(count)]
+
+
+def _ramps(starts: list[int], side: int, length: int) -> list[NDArray[np.float32]]:
+    """The weight of each of several intervals, (side,), which add up to 1 wherever intervals meet."""
+    raw = []
+    for index, start in enumerate(starts):
+        weight = np.ones(side)
+        if index > 0:
+            weight *= _rise(side, starts[index - 1] + side - start)
+        if index + 1 < len(starts):
+            weight *= _rise(side, start + side - starts[index + 1])[::-1]
+        raw.append(weight)
+    # Neighbours alone would add up to 1 as they are; where tiles lie close, three of them meet.
+    total = np.zeros(length)
+    for start, weight in zip(starts, raw, strict=True):
+        total[start : start + side] += weight
+    return [
+        (weight / total[start : start + side]).astype(np.float32) for start, weight in zip(starts, raw, strict=True)
+    ]
+
+
+def _rise(side: int, shared: int) -> NDArray[np.float64]:
+    """From almost 0 to 1 over the first ``shared`` of ``side`` values, then 1."""
+    if shared == 0:
+        return np.ones(side)
+    return np.sin(np.pi / 2 * np.minimum((np.arange(side) + 0.5) / shared, 1)) ** 2
