@@ -54,7 +54,8 @@ def print_summary(summary: dict[str, Any], run_folder: Path, console: Console | 
     if summary["restores"]:
         console.print(f"Diverged and restored {len(summary['restores'])} times.", highlight=False)
     console.print(f"Run folder: {escape(str(run_folder))}", soft_wrap=True, highlight=False)
-    if summary["signal"] is not None and find_checkpoint(run_folder) is not None:
+    goes_on = "tiles" in summary or find_checkpoint(run_folder) is not None
+    if summary["signal"] is not None and goes_on:
         command = f"dip resume={shlex.quote(str(run_folder))}"
         console.print(f"To go on: {escape(command)}", soft_wrap=True, highlight=False)
 

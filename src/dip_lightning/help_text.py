@@ -16,6 +16,7 @@ Usage: dip [GROUP=OPTION | KEY=VALUE]...      one fit
 Examples:
   dip experiment=quickstart                   the sample, as `make run` does
   dip image.path=photo.png image.crop=256     a part of a picture of your own, taken as it is
+  dip image.path=large.png tile=512           a picture that is too large to be fitted at once
   dip image.crop=128 model=unet dropout=0 precision=fp64 seed=1 iterations=500 degradation.sigma=50
   dip -m image.crop=128 model=unet,resnet,resunet seed=1,2
   dip -m experiment=table1 size=small         the paper's table on a small picture; started again, it goes on

@@ -13,6 +13,7 @@ from dip_lightning.config import register_resolvers
 from dip_lightning.data import SAMPLE_PREFIX
 from dip_lightning.errors import UserError
 from dip_lightning.fit import FitResult, fit
+from dip_lightning.report.runs import TILE_FOLDERS
 
 __all__ = ["resume"]
 
@@ -20,7 +21,7 @@ __all__ = ["resume"]
 def resume(run_folder: Path, iterations: int | None = None) -> FitResult:
     """Go on with a run, in its folder and with its own configuration.
 
-    A run that ended before its first checkpoint begins anew.
+    A run that ended before its first checkpoint begins anew; one in tiles goes on with the first that is missing.
 
     Args:
         run_folder: The folder of a run that did not come to its end; or that did, if it is to have more iterations.
@@ -37,10 +38,13 @@ def resume(run_folder: Path, iterations: int | None = None) -> FitResult:
     _check_unfinished(run_folder, iterations)
     checkpoint = find_checkpoint(run_folder)
     if checkpoint is None:
-        cfg = _read_composed(run_folder)
+        cfg, started_in = _read_composed(run_folder)
         if iterations is not None:
+            if any((run_folder / name).is_dir() for name in TILE_FOLDERS):
+                raise UserError(f"iterations={iterations}", "the run's own, for all its tiles", "leave it out")
             cfg.iterations = iterations
-        return fit(cfg, run_folder)
+        image, clean = (_where(cfg.image[name], started_in) for name in ("path", "clean"))
+        return fit(cfg, run_folder, image=image, clean=clean)
     state = read_checkpoint(checkpoint)
     cfg = OmegaConf.create(state["config"])
     if iterations is not None:
@@ -60,6 +64,8 @@ def _check_unfinished(run_folder: Path, iterations: int | None) -> None:
         return  # no record, or none that is whole: it did not come to its end
     if signal is not None:
         return
+    if "tiles" in summary:
+        raise UserError(f"{run_folder} is finished, all its tiles", "a run that was interrupted", "begin anew")
     if done < stopping["cap"]:
         raise UserError(
             f"{run_folder} is finished: {stopping['reason'].rstrip('.')}",
@@ -74,8 +80,8 @@ def _check_unfinished(run_folder: Path, iterations: int | None) -> None:
         )
 
 
-def _read_composed(run_folder: Path) -> DictConfig:
-    """Read the configuration of a run that ended before its first checkpoint."""
+def _read_composed(run_folder: Path) -> tuple[DictConfig, str]:
+    """Read the configuration of a run without a checkpoint, and the folder that it was started in."""
     path = run_folder / ".hydra" / "config.yaml"
     if not path.is_file():
         below = sorted(found.parent for found in run_folder.glob(f"*/{FOLDER}"))
@@ -84,17 +90,26 @@ def _read_composed(run_folder: Path) -> DictConfig:
     register_resolvers()
     cfg = OmegaConf.load(path)
     assert isinstance(cfg, DictConfig)
-    return cfg
+    started = OmegaConf.select(OmegaConf.load(path.with_name("hydra.yaml")), "hydra.runtime.cwd")
+    return cfg, str(started)
 
 
 def _find_picture(state: Mapping[str, Any], name: str, run_folder: Path) -> str | Path | None:
-    """Return a picture as it was named, or where it lies if that was relative to another folder."""
+    """Return a picture of a checkpoint."""
     source: str | None = state["sources"][name]
-    if source is None or source.startswith(SAMPLE_PREFIX):
-        return source
+    if source == "tile":
+        remedy = f"try dip resume={shlex.quote(str(run_folder.parents[1]))}"
+        raise UserError(f"{run_folder} is of a tile", "the run folder of the whole picture", remedy)
     if source == "array":
         raise UserError(f"{run_folder} is of an array", "a run of an image file", "go on from Python, with fit()")
-    elsewhere = Path(state["current_folder"]) / source
+    return _where(source, state["current_folder"])
+
+
+def _where(source: str | None, started_in: str) -> str | Path | None:
+    """Return a picture as it was named, or where it lies if that was relative to another folder."""
+    if source is None or source.startswith(SAMPLE_PREFIX):
+        return source
+    elsewhere = Path(started_in) / source
     if elsewhere.exists() and not Path(source).exists():
         return elsewhere
     # As a string it is named in the record as before; as a path, OmegaConf does not look for interpolations in it.

@@ -20,7 +20,7 @@ from rich.console import Console
 from dip_lightning.data import ImageDataModule, Observation, read_image
 from dip_lightning.finished import is_finished
 from dip_lightning.fit import FitResult, fit
-from dip_lightning.report.runs import read_curves
+from dip_lightning.report.runs import TILE_FOLDERS, read_curves
 from dip_lightning.run_folder import write_run, write_summary
 from dip_lightning.same_fit import resumable
 from dip_lightning.tiled_summary import TiledRun, mean_curves, panels_of, summarise_tiles
@@ -28,8 +28,7 @@ from dip_lightning.tiles import Tile, Tiles
 
 __all__ = ["choose_pilots", "fit_tiles"]
 
-# Under the run folder: the fits of the tiles, and of those that choose the iteration.
-_TILES, _PILOTS = "tiles", "pilots"
+_TILES, _PILOTS = TILE_FOLDERS
 
 # How many tiles choose the iteration; the middle one's is taken.
 _NUM_PILOTS = 3

@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 
 from dip_lightning.errors import UserError
 
-__all__ = ["Group", "Run", "find_runs", "group_runs", "read_curves"]
+__all__ = ["TILE_FOLDERS", "Group", "Run", "find_runs", "group_runs", "read_curves"]
+
+# Under the run folder of a picture in tiles: the fits of the tiles, and of those that choose the iteration.
+TILE_FOLDERS = ("tiles", "pilots")
 
 # What may differ between two runs of one setting.
 _NOT_A_SETTING = (
@@ -77,7 +80,7 @@ class Group:
 
 
 def find_runs(paths: Iterable[Path]) -> list[Run]:
-    """Find and read every finished run in some folders and their subfolders.
+    """Find and read every finished run in some folders and their subfolders; of one in tiles, the whole.
 
     Args:
         paths: Run folders, or folders that hold some.
@@ -92,11 +95,16 @@ def find_runs(paths: Iterable[Path]) -> list[Run]:
     for path in paths:
         if not path.is_dir():
             raise UserError(f"{path}", "a folder with finished runs", "try dip-report outputs")
-        records = sorted(path.rglob("summary.json"))
+        records = sorted(record for record in path.rglob("summary.json") if not _is_of_a_tile(record.relative_to(path)))
         if not records:
             raise UserError(f"no finished run in {path}", "folders with a summary.json", "try dip-report outputs")
         found |= {record.parent.resolve(): record.parent for record in records}
     return [_read(folder) for folder in found.values()]
+
+
+def _is_of_a_tile(record: Path) -> bool:
+    """Whether a record is of a tile, below the run folder of the whole."""
+    return len(record.parts) > 2 and record.parts[-3] in TILE_FOLDERS
 
 
 def _read(folder: Path) -> Run:
