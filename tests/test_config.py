@@ -42,7 +42,7 @@ CHANGES: dict[str, tuple[Any, ...]] = {
     "channels_last": ("false",),
     "save_checkpoint": ("false",),
     "tile": (16, [*TINY_UNET, "overlap=8", "stopping=none"]),
-    "overlap": (0, [*TINY_UNET, "tile=16", "stopping=none"]),
+    "overlap": (0, [*TINY_UNET, "tile=16", "overlap=8", "stopping=none"]),
     "image.path": ("skimage:camera",),
     "image.clean": ("CLEAN", ["degradation=none"]),
     "image.crop": ("40",),

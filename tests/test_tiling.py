@@ -19,6 +19,7 @@ from dip_lightning.config import compose_config
 from dip_lightning.data import Observation, Picture, load_observation, picture_from_array, read_image, write_image
 from dip_lightning.data.degradation import GaussianNoise, NoDegradation
 from dip_lightning.errors import UserError
+from dip_lightning.finished import fingerprint
 from dip_lightning.fit import FitResult, fit
 from dip_lightning.report.runs import find_runs
 from dip_lightning.tiled_fit import choose_pilots
@@ -127,6 +128,12 @@ def test_a_picture_that_is_no_larger_than_a_tile_is_a_fit_like_any_other(tmp_pat
     assert np.array_equal(whole.image, one.image)
     assert "tiles" not in one.summary
     assert not (tmp_path / "one" / "tiles").exists()
+
+
+def test_how_tiles_overlap_counts_only_where_there_are_tiles() -> None:
+    plain, wider = (fingerprint(compose_config([f"overlap={overlap}"])) for overlap in (32, 16))
+    assert plain == wider
+    assert len({plain, *(fingerprint(compose_config(["tile=64", f"overlap={overlap}"])) for overlap in (32, 16))}) == 3
 
 
 def test_what_is_missing_stays_as_it_was() -> None:

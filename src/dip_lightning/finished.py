@@ -24,7 +24,7 @@ def fingerprint(cfg: DictConfig) -> str:
     """
     settings = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(settings, dict)
-    for key in _WITHOUT_INFLUENCE:
+    for key in _WITHOUT_INFLUENCE if cfg.tile is not None else (*_WITHOUT_INFLUENCE, "tile", "overlap"):
         _remove(settings, key.split("."))
     return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:16]
 

@@ -90,8 +90,9 @@ def _read_composed(run_folder: Path) -> tuple[DictConfig, str]:
     register_resolvers()
     cfg = OmegaConf.load(path)
     assert isinstance(cfg, DictConfig)
-    started = OmegaConf.select(OmegaConf.load(path.with_name("hydra.yaml")), "hydra.runtime.cwd")
-    return cfg, str(started)
+    launched = path.with_name("hydra.yaml")
+    started_in = OmegaConf.select(OmegaConf.load(launched), "hydra.runtime.cwd") if launched.is_file() else None
+    return cfg, str(started_in or ".")
 
 
 def _find_picture(state: Mapping[str, Any], name: str, run_folder: Path) -> str | Path | None:

@@ -17,10 +17,10 @@ __all__ = ["check_same_fit", "describe_fit", "resumable"]
 # How a picture is named that is no file.
 _KINDS: Mapping[type, str] = {np.ndarray: "array", Observation: "tile"}
 
-# What may differ between two parts of one fit: where pictures lie (they are compared themselves), the device, the cap,
-# and what only shows or keeps.
+# What may differ between two parts of one fit: where pictures lie and how they are cut (their pixels are compared
+# themselves), the device, the cap, and what only shows or keeps.
 _FREE = (
-    *("iterations", "image.path", "image.clean", "trainer", "logger", "save_checkpoint"),
+    *("iterations", "image.path", "image.clean", "tile", "overlap", "trainer", "logger", "save_checkpoint"),
     *(f"callbacks.{name}" for name in ("checkpoint", "curve_logger", "fit_progress", "pictures")),
 )
 
