@@ -20,6 +20,7 @@ from tests.conftest import TINY_UNET
 SUMMARY_KEYS = {
     *("model", "num_parameters", "residual", "dropout", "precision", "seed", "device", "image"),
     *("height", "width", "channels", "sigma", "iterations", "seconds", "seconds_per_iteration", "peak_memory_mb"),
+    "memory_estimate_mb",
     *("psnr_observation", "one_pass", "averaged", "stopping", "selected", "versions", "git_commit"),
 }
 

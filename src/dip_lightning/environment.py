@@ -11,7 +11,15 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["describe_device", "git_commit", "peak_memory_mb", "reset_peak_memory", "versions"]
+__all__ = [
+    "available_memory",
+    "describe_device",
+    "git_commit",
+    "peak_memory_mb",
+    "present_memory",
+    "reset_peak_memory",
+    "versions",
+]
 
 _PACKAGES = ("dip-lightning", "torch", "pytorch-lightning", "hydra-core", "omegaconf", "torchmetrics", "numpy")
 
@@ -84,3 +92,26 @@ def peak_memory_mb(device: torch.device) -> float:
     except (OSError, IndexError):
         unit = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def present_memory(device: torch.device) -> float:
+    """What is taken now, in bytes, as :func:`peak_memory_mb` counts it; 0 where the system does not tell."""
+    if device.type == "cuda":
+        return float(torch.cuda.memory_allocated(device))
+    return 1024.0 * (_read_kb("/proc/self/status", "VmRSS") or 0)
+
+
+def available_memory(device: torch.device) -> float | None:
+    """What can still be taken, in bytes; None where the system does not tell."""
+    if device.type == "cuda":
+        reserved = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return float(torch.cuda.mem_get_info(device)[0] + reserved)
+    available = _read_kb("/proc/meminfo", "MemAvailable")
+    return None if available is None else 1024.0 * available
+
+
+def _read_kb(path: str, name: str) -> int | None:
+    try:
+        return int(re.findall(rf"^{name}:\s*(\d+) kB", Path(path).read_text(), re.MULTILINE)[0])
+    except (OSError, IndexError):
+        return None

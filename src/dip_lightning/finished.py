@@ -46,7 +46,7 @@ def is_finished(run_folder: Path, cfg: DictConfig) -> bool:
     record = run_folder / "summary.json"
     try:
         summary = json.loads(record.read_text(encoding="utf-8"))
-        if summary["signal"] is not None or summary["fingerprint"] != fingerprint(cfg):
+        if summary["signal"] is not None or summary.get("out_of_memory") or summary["fingerprint"] != fingerprint(cfg):
             return False
         pictures = [Path(str(path)) for path in (cfg.image.path, cfg.image.clean) if path is not None]
         if any(path.is_file() and path.stat().st_mtime > record.stat().st_mtime for path in pictures):

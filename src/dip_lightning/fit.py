@@ -25,6 +25,7 @@ from dip_lightning.config import build
 from dip_lightning.data import Observation, Picture
 from dip_lightning.errors import UserError
 from dip_lightning.logging_guard import quiet_writers, spared_loggers
+from dip_lightning.memory import check_memory, is_out_of_memory
 from dip_lightning.metrics import psnr
 from dip_lightning.parts import Parts, Pictures, build_data, build_parts
 from dip_lightning.precision import Precision
@@ -122,22 +123,14 @@ def _fit_whole(
         first = 0 if state is None else state["global_step"]
         parts = build_parts(cfg, run_folder, precision, pictures, first, observation)
         about = describe_fit(cfg, parts.data.observation, parts.data.iterations, **sources)
-        checkpoint = parts.find(Checkpoint)
         if state is not None and resume is not None:
             check_same_fit(state, about, resume)
-            if checkpoint is None:
-                raise UserError("going on without callbacks.checkpoint", "the callback that does so", "leave it in")
-        if run_folder is not None:
-            _check_room(parts, run_folder)
-            if state is None:
-                _clear(run_folder)
-        if checkpoint is not None:
-            checkpoint.run_folder, checkpoint.about, checkpoint.resumed = run_folder, about, state
+        _prepare(parts, run_folder, about, state)
         # The parts of an earlier fit in this process refer to each other in circles; they must not count as this one's.
         gc.collect()
         environment.reset_peak_memory(parts.trainer.strategy.root_device)
         started = time.perf_counter()
-        parts.trainer.fit(parts.module, datamodule=parts.data)
+        exhausted = _run(parts)
         seconds = time.perf_counter() - started + (0.0 if state is None else state["seconds"])
         if parts.trainer.global_step == 0:  # Ctrl-C came before the first iteration: there is nothing to hand back
             raise KeyboardInterrupt
@@ -145,15 +138,34 @@ def _fit_whole(
         if not torch.isfinite(selected).all():
             raise UserError("the output is not finite: the fit diverged", "a smaller step", f"try lr={cfg.lr / 10:g}")
         summary = summarise(parts, selected, iteration, seconds) | {"digest": about["digest"]}
+        summary["out_of_memory"] = exhausted is not None
         curves = parts.module.curves.block()
         picture = parts.data.observation.picture.with_unit(_to_image(selected))
         result = _Result(parts, iteration, selected, picture, curves, summary)
         if run_folder is not None:
             _log_final_figures(parts, summary)
             _write(result, run_folder)
-            _keep_checkpoint(parts, run_folder)
+            if exhausted is None:
+                _keep_checkpoint(parts, run_folder)
+        if exhausted is not None:
+            place = "nothing was to be written" if run_folder is None else f"what it reached is in {run_folder}"
+            raise UserError(exhausted.problem, exhausted.expected, f"{exhausted.remedy}; {place}")
     interrupt = parts.find(Interrupt)
     return FitResult(picture, curves, summary, run_folder, None if interrupt is None else interrupt.signal)
+
+
+def _prepare(parts: Parts, run_folder: Path | None, about: Mapping[str, Any], state: Mapping[str, Any] | None) -> None:
+    """Check that there is memory and room, and only then make the run folder ready, and the callback that writes to it."""
+    checkpoint = parts.find(Checkpoint)
+    if state is not None and checkpoint is None:
+        raise UserError("going on without callbacks.checkpoint", "the callback that does so", "leave it in")
+    parts.module.memory_estimate_mb = round(check_memory(parts).total_mb, 1)
+    if run_folder is not None:
+        _check_room(parts, run_folder)
+        if state is None:
+            _clear(run_folder)
+    if checkpoint is not None:
+        checkpoint.run_folder, checkpoint.about, checkpoint.resumed = run_folder, about, state
 
 
 def _clear(run_folder: Path) -> None:
@@ -172,6 +184,29 @@ def _keep_checkpoint(parts: Parts, run_folder: Path) -> None:
     if parts.cfg.save_checkpoint:
         checkpoint.write(parts.trainer, parts.module)
     remove_checkpoints(run_folder, keep_newest=parts.cfg.save_checkpoint)
+
+
+def _run(parts: Parts) -> UserError | None:
+    """Run the fit; returns what to tell of a fit that ran out of memory after it had reached something.
+
+    Raises:
+        UserError: The memory was used up before the first iteration was done.
+    """
+    try:
+        parts.trainer.fit(parts.module, datamodule=parts.data)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        done = parts.trainer.global_step
+        problem = f"out of memory after {done} iterations"
+        remedy = "try image.crop=128, a smaller model.channels, or precision=bf16"
+        told = UserError(problem, f"about {parts.module.memory_estimate_mb:.0f} MB", remedy)
+        if done == 0:
+            raise told from None
+        for callback in parts.trainer.callbacks:  # type: ignore[attr-defined]
+            callback.on_train_end(parts.trainer, parts.module)
+        return told
+    return None
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,7 @@ class DeepImagePrior(pl.LightningModule):
         weight: Weight of each pixel in the objective, (1, 1, H, W) with mean 1; None for 1 everywhere.
         sigma: Standard deviation of the noise on the scale 0 to 255, known or estimated; None where it is not known.
         first_iteration: The iteration that the first batch is; not 0 in a fit that goes on where an earlier one ended.
+        memory_estimate_mb: The peak memory that the fit is expected to have, in MB; None where nobody estimated it.
     """
 
     observation: Tensor
@@ -100,6 +101,7 @@ class DeepImagePrior(pl.LightningModule):
         self.input_noise_std = input_noise_std
         self.sigma = sigma
         self.first_iteration = 0
+        self.memory_estimate_mb: float | None = None
         generator = torch.Generator().manual_seed(seed)
         z = torch.rand((1, input_channels, *observation.shape[-2:]), generator=generator) * input_scale
         self.register_buffer("z", z)

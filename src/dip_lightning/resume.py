@@ -62,7 +62,7 @@ def _check_unfinished(run_folder: Path, iterations: int | None) -> None:
         done, stopping, signal = summary["iterations"], summary["stopping"], summary["signal"]
     except (OSError, ValueError, KeyError, TypeError):
         return  # no record, or none that is whole: it did not come to its end
-    if signal is not None:
+    if signal is not None or summary.get("out_of_memory"):
         return
     if "tiles" in summary:
         raise UserError(f"{run_folder} is finished, all its tiles", "a run that was interrupted", "begin anew")

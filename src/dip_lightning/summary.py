@@ -62,6 +62,7 @@ def summarise(parts: Parts, selected: Tensor, iteration: int, seconds: float) ->
         "seconds": round(seconds, 3),
         "seconds_per_iteration": seconds / max(iterations, 1),
         "peak_memory_mb": round(environment.peak_memory_mb(device), 1),
+        "memory_estimate_mb": module.memory_estimate_mb,
         "psnr_observation": noisy,
         "one_pass": peaks.get("one_pass"),
         "averaged": averaged,

@@ -124,7 +124,7 @@ class FitProgress(ProgressBar):
 
 
 def _introduce(trainer: pl.Trainer, pl_module: DeepImagePrior) -> str:
-    """Say what is about to be fitted, and how noisy it is."""
+    """Say what is about to be fitted, how noisy it is, and what memory it takes."""
     data = trainer.datamodule  # type: ignore[attr-defined]
     first = pl_module.first_iteration
     limit = f"at most {first + int(trainer.num_training_batches)} iterations"
@@ -137,7 +137,9 @@ def _introduce(trainer: pl.Trainer, pl_module: DeepImagePrior) -> str:
     kind = "grey" if channels == 1 else "colour"
     name = escape(Path(observation.source).name)
     sigma = f"noise σ = {observation.sigma:.1f} of 255 ({observation.sigma_source})"
-    return f"{name}: {height}x{width}, {kind}, {sigma}; {limit}"
+    memory = pl_module.memory_estimate_mb
+    taken = "" if memory is None else f", about {memory / 1000:.1f} GB of memory"
+    return f"{name}: {height}x{width}, {kind}, {sigma}; {limit}{taken}"
 
 
 def _describe(curves: Curves, iteration: int) -> str:
