@@ -155,7 +155,7 @@ def _fit_whole(
 
 
 def _prepare(parts: Parts, run_folder: Path | None, about: Mapping[str, Any], state: Mapping[str, Any] | None) -> None:
-    """Check that there is memory and room, and only then clear the run folder and tell the callback that writes there."""
+    """Check that there is memory and room, and only then clear the run folder, and tell who writes checkpoints."""
     checkpoint = parts.find(Checkpoint)
     if state is not None and checkpoint is None:
         raise UserError("going on without callbacks.checkpoint", "the callback that does so", "leave it in")
