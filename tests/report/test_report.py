@@ -152,6 +152,17 @@ def test_a_difference_counts_when_it_exceeds_the_spread_between_seeds(runs: Path
     assert "does not exceed" in chance
 
 
+def test_of_single_seeds_one_sentence_tells_all_differences(tmp_path: Path) -> None:
+    for dropout, peak in ((0.1, 30.25), (0.2, 29.5), (0.3, 30.0)):
+        write_run(tmp_path / str(dropout), model="resunet", dropout=dropout, peak=peak)
+    write_run(tmp_path / "unet", peak=30.0)
+    groups = group_runs(find_runs([tmp_path]))
+    assert groups[0].label == "unet"
+    (told,) = compare_groups(groups)
+    assert told.startswith("against unet")
+    assert told.endswith("dropout 0.1 +0.25; resunet, dropout 0.2 -0.50; resunet, dropout 0.3 +0.00")
+
+
 def test_a_spread_needs_two_values() -> None:
     assert Spread.of([]) is None
     assert Spread.of([1.0]) == Spread(1.0, None, 1)

@@ -183,7 +183,7 @@ def group_runs(runs: list[Run]) -> list[Group]:
         runs: Finished runs.
 
     Returns:
-        The groups: the U-net first, then the others without unusual settings, then the rest in the order of the runs.
+        The groups: U-nets first, those without unusual settings before others, and else in the order of the runs.
     """
     kept = [{k: v for k, v in run.settings.items() if not _is_no_setting(k)} for run in runs]
     keys = {key for settings in kept for key in settings}
@@ -202,10 +202,14 @@ def group_runs(runs: list[Run]) -> list[Group]:
     for group in groups.values():
         group.runs.sort(key=lambda run: run.figure("seed") or 0)
     _label(list(groups.values()))
-    # The original U-net first, which the others are compared with; then networks as they usually are.
-    return sorted(
-        groups.values(), key=lambda group: (group.label != "unet", group.label != group.runs[0].summary["model"])
-    )
+    # The first is what the others are compared with.
+    return sorted(groups.values(), key=_place)
+
+
+def _place(group: Group) -> tuple[bool, bool]:
+    """The original U-net, as it usually is or at all, then other networks as they usually are, then the rest."""
+    model = group.runs[0].summary["model"]
+    return model != "unet", group.label != model
 
 
 def _is_repeated(run: Run, other: Run) -> bool:

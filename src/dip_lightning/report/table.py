@@ -96,13 +96,13 @@ def compare_groups(groups: list[Group]) -> list[str]:
         groups: Runs that belong together; the first is what the others are compared with.
 
     Returns:
-        One sentence a group but the first.
+        One sentence a group but the first; those of which nothing can be said of chance together in one.
     """
     if not groups:
         return []
     base, *others = groups
     first = Spread.of(base.figures("averaged", "peak_psnr"))
-    told = []
+    told, single = [], []
     for group in others:
         spread = Spread.of(group.figures("averaged", "peak_psnr"))
         if first is None or spread is None:
@@ -111,11 +111,15 @@ def compare_groups(groups: list[Group]) -> list[str]:
         difference = spread.mean - first.mean
         head = f"{group.label} against {base.label}: {difference:+.2f} dB averaged"
         if first.deviation is None or spread.deviation is None:
-            told.append(f"{head}; with one seed a side nothing can be said of chance")
+            single.append(f"{group.label} {difference:+.2f}")
             continue
         error = math.sqrt(first.deviation**2 / first.count + spread.deviation**2 / spread.count)
         verdict = "exceeds" if abs(difference) > 2 * error else "does not exceed"
         told.append(f"{head}, which {verdict} the spread between seeds (standard error {error:.2f} dB)")
+    if single:
+        told.append(
+            f"against {base.label}, dB averaged, but with one seed a side it may be chance: {'; '.join(single)}"
+        )
     return told
 
 
