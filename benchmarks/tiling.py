@@ -1,6 +1,6 @@
 """Measure the seams of tiles: all stopped at one iteration, against each stopped by itself.
 
-    python benchmarks/tiling.py --out docs/results/tiling
+    python benchmarks/tiling.py --more --out docs/results/tiling
 
 Every fit keeps what it made under ``outputs/tiling``, and the same command goes on where it was. Of the pixels that two
 neighbouring tiles share, each has an image of its own: what differs between these two can only come from the tiles.
@@ -168,7 +168,7 @@ def main() -> None:
         rows += measured
     options.out.mkdir(parents=True, exist_ok=True)
     with (options.out / "seams.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
 

@@ -37,9 +37,9 @@ _NUM_PILOTS = 3
 def fit_tiles(cfg: DictConfig, run_folder: Path | None, data: ImageDataModule, tiles: Tiles) -> FitResult:
     """Fit every tile of a picture, and put them together.
 
-    The stopping rules choose the iteration on a few tiles, and every tile is handed back at that iteration: tiles that
-    stopped each by itself would differ in smoothness where they meet. A tile that is finished in ``run_folder``, with
-    the same settings and the same pixels, is not fitted again; one that was begun goes on.
+    The stopping rules choose the iteration on a few tiles, and every tile is handed back at that iteration, of a fit
+    without the rules: one tile that they misjudge cannot stand out, and no pixels are held out. A tile that is finished
+    in ``run_folder``, with the same settings and pixels, is not fitted again; one that was begun goes on.
 
     Args:
         cfg: The composed configuration.
