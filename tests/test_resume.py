@@ -35,7 +35,7 @@ SETTINGS = [
     *("callbacks.divergence_guard.check_every=3", "callbacks.pictures.every=20"),
 ]
 # What differs from one run of the same fit to the next.
-TIMES = ("seconds", "seconds_per_iteration", "peak_memory_mb")
+TIMES = ("seconds", "seconds_per_iteration", "peak_memory_mb", "memory_estimate_mb")
 
 # Runs `dip` in a process of its own, and does something to it at the end of certain iterations, before the checkpoint.
 DRIVER = """
