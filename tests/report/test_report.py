@@ -163,6 +163,39 @@ def test_of_single_seeds_one_sentence_tells_all_differences(tmp_path: Path) -> N
     assert told.endswith("dropout 0.1 +0.25; resunet, dropout 0.2 -0.50; resunet, dropout 0.3 +0.00")
 
 
+def test_runs_that_were_interrupted_are_left_out_and_told(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs" / "whole", peak=30)
+    write_run(tmp_path / "runs" / "cut", seed=1, peak=20, signal=2)
+    write_report([tmp_path / "runs"], tmp_path / "out")
+    table = (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
+    assert "30.00" in table
+    assert "25.00" not in table
+    assert "- 1 runs were interrupted" in table
+    with pytest.raises(UserError, match="1 interrupted runs"):
+        write_report([tmp_path / "runs" / "cut"], tmp_path / "out")
+
+
+def test_each_precision_is_one_setting_with_a_figure_of_its_own(tmp_path: Path) -> None:
+    for model in ("unet", "resunet"):
+        for precision, name in (("fp64", "64-true"), ("bf16", "bf16-mixed")):
+            run = write_run(tmp_path / "runs" / f"{model}-{precision}", model=model, precision=precision)
+            (run / ".hydra").mkdir()
+            (run / ".hydra" / "config.yaml").write_text(f"precision: {{lightning: {name}}}\n", encoding="utf-8")
+    assert {group.label for group in group_runs(find_runs([tmp_path / "runs"]))} == {
+        *("unet, precision fp64", "unet, precision bf16"),
+        *("resunet, precision fp64", "resunet, precision bf16"),
+    }
+    names = {path.name for path in write_report([tmp_path / "runs"], tmp_path / "out")}
+    assert {"factor-precision.png", "factor-model.png"} <= names
+
+
+def test_the_papers_figures_are_of_its_noise(tmp_path: Path) -> None:
+    write_run(tmp_path / "weak", sigma=15)
+    write_run(tmp_path / "its-own", sigma=25)
+    rows = {row["setting"]: row["paper, averaged"] for row in make_rows(group_runs(find_runs([tmp_path])))}
+    assert rows == {"unet, sigma 25": "32.53", "unet, sigma 15": ""}
+
+
 def test_a_spread_needs_two_values() -> None:
     assert Spread.of([]) is None
     assert Spread.of([1.0]) == Spread(1.0, None, 1)
@@ -203,14 +236,14 @@ def test_a_hostile_name_stays_text(tmp_path: Path) -> None:
     assert not re.search(r"(src|href)=\"(?!data:)", page)  # nothing from elsewhere
     table = (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
     assert "<script" not in table
-    assert len({line.count(" | ") for line in table.splitlines() if not line.startswith("| ---")}) == 1
+    assert len({line.count(" | ") for line in table.splitlines() if line.startswith("| ") and "---" not in line}) == 1
     ET.parse(tmp_path / "out" / "curves.svg")
 
 
 def test_latex_and_markdown_escape_what_means_something_to_them() -> None:
     rows = [{"setting": "a_b & 5% | <b> \\x ± 1"}]
     assert r"a\_b \& 5\% | <b> \textbackslash{}x $\pm$ 1 \\" in to_latex(rows)
-    assert "a_b & 5% \\| &lt;b> \\x ± 1" in to_markdown(rows)
+    assert "a_b & 5% \\| &lt;b> \\x ± 1" in to_markdown(rows, [])
 
 
 def test_runs_without_a_clean_image_make_a_report_without_curves(tmp_path: Path) -> None:

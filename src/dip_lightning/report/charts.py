@@ -95,13 +95,13 @@ def write_factors(folder: Path, groups: list[Group]) -> list[Path]:
     keys = list(dict.fromkeys(key for group in groups for key in group.settings))
     written = []
     for key in keys:
-        lines = {label: members for label, members in _lines(groups, key).items() if len(members) > 1}
+        lines = [(label, members) for label, members in _lines(groups, key) if len(members) > 1]
         if not lines or len(keys) < 2:
             continue
-        values = sorted({str(group.settings.get(key)) for members in lines.values() for group in members}, key=_natural)
+        values = sorted({str(group.settings.get(key)) for _, members in lines for group in members}, key=_natural)
         figure = Figure(figsize=(6.4, 4.2), layout="constrained")
         axes = figure.add_subplot()
-        for index, (label, members) in enumerate(list(lines.items())[:_MOST]):
+        for index, (label, members) in enumerate(lines[:_MOST]):
             _draw_line(axes, index, label, key, values, members)
         axes.set_xticks(range(len(values)), values, rotation=0 if len(values) < 7 else 30)
         axes.set_xlabel(key)
@@ -112,13 +112,13 @@ def write_factors(folder: Path, groups: list[Group]) -> list[Path]:
     return written
 
 
-def _lines(groups: list[Group], key: str) -> dict[str, list[Group]]:
+def _lines(groups: list[Group], key: str) -> list[tuple[str, list[Group]]]:
     """The groups that differ in nothing but one setting, by what they share and is not usual for their model."""
     lines: dict[tuple[str, ...], list[Group]] = defaultdict(list)
     for group in groups:
         if _peaks(group):
             lines[tuple(f"{name} {value}" for name, value in group.settings.items() if name != key)].append(group)
-    labels: dict[str, list[Group]] = {}
+    labelled = []
     for members in lines.values():
         first = members[0]
         told = [
@@ -127,8 +127,8 @@ def _lines(groups: list[Group], key: str) -> dict[str, list[Group]]:
             if name not in (key, "model", *first.usual) and value is not None
         ]
         model = [] if key == "model" else [str(first.runs[0].summary["model"])]
-        labels[", ".join([*model, *told]) or "each as usual"] = members
-    return labels
+        labelled.append((", ".join([*model, *told]) or "each as usual", members))
+    return labelled
 
 
 def _draw_line(axes: Axes, index: int, label: str, key: str, values: list[str], members: list[Group]) -> None:

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from dip_lightning.errors import mistakes_in_one_line
+from dip_lightning.errors import UserError, mistakes_in_one_line
 from dip_lightning.report.charts import write_curves, write_factors
 from dip_lightning.report.page import write_page
 from dip_lightning.report.runs import find_runs, group_runs
@@ -28,11 +28,18 @@ def write_report(paths: list[Path], out: Path) -> list[Path]:
         UserError: There is no finished run.
         OSError: The folder cannot be written.
     """
-    groups = group_runs(find_runs(paths))
+    found = find_runs(paths)
+    runs = [run for run in found if run.is_complete]
+    if not runs:
+        raise UserError(f"{len(found)} interrupted runs", "some that came to their end", "start them again: they go on")
+    groups = group_runs(runs)
     rows, remarks = make_rows(groups), [*explain_groups(groups), *compare_groups(groups)]
+    if len(runs) < len(found):
+        remarks.append(f"{len(found) - len(runs)} runs were interrupted and are left out; started again, they go on")
     out.mkdir(parents=True, exist_ok=True)
     written = []
-    for name, text in (("table.md", to_markdown(rows)), ("table.csv", to_csv(rows)), ("table.tex", to_latex(rows))):
+    tables = {"table.md": to_markdown(rows, remarks), "table.csv": to_csv(rows), "table.tex": to_latex(rows)}
+    for name, text in tables.items():
         (out / name).write_text(text, encoding="utf-8")
         written.append(out / name)
     written += write_curves(out, groups) + write_factors(out, groups)

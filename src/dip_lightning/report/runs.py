@@ -26,11 +26,13 @@ _NOT_A_SETTING = (
     "save_checkpoint",
     "hydra.",
     "_target_",
-    "stopping.check",
+    # Told by the names of the precision and of the rule.
+    "precision.",
+    "stopping.",
 )
 
 # The settings that name a run, the most telling first; others follow by name.
-_ORDER = ("model", "residual", "dropout", "model.dropout_kind", "precision", "image", "sigma")
+_ORDER = ("model", "residual", "dropout", "model.dropout_kind", "precision", "image", "sigma", "stopping")
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,11 @@ class Run:
     summary: dict[str, Any]
     settings: dict[str, Any]
     curves: dict[str, NDArray[np.floating]]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it came to its end; not where a signal or the memory ended it."""
+        return self.summary.get("signal") is None and not self.summary.get("out_of_memory")
 
     def figure(self, *keys: str) -> float | None:
         """Return a number of the summary by its path, ``run.figure("averaged", "peak_psnr")``; None if absent."""
@@ -149,6 +156,8 @@ def _settings(folder: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
     names = ("residual", "dropout", "precision", "seed", "sigma", "objective")
     settings = {"model": summary["model"], "image": _short(summary.get("image"))}
     settings |= {name: summary.get(name) for name in names}
+    stopping = summary.get("stopping") or {}
+    settings |= {"stopping": stopping.get("rule"), "iterations": stopping.get("cap", summary.get("iterations"))}
     settings["size"] = f"{summary.get('height')}x{summary.get('width')}"
     file = folder / ".hydra" / "config.yaml"
     if file.is_file():

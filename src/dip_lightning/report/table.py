@@ -147,10 +147,11 @@ def explain_groups(groups: list[Group]) -> list[str]:
     return told
 
 
-def to_markdown(rows: list[dict[str, str]]) -> str:
-    """Write the rows as a Markdown table."""
+def to_markdown(rows: list[dict[str, str]], remarks: list[str]) -> str:
+    """Write the rows as a Markdown table, and the remarks below it as a list."""
     lines = ["| " + " | ".join(rows[0]) + " |", "| --- " * len(rows[0]) + "|"]
     lines += ["| " + " | ".join(_for_markdown(cell) for cell in row.values()) + " |" for row in rows]
+    lines += ["", *(f"- {_for_markdown(remark)}" for remark in remarks)] if remarks else []
     return "\n".join(lines) + "\n"
 
 
