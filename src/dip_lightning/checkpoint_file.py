@@ -146,6 +146,7 @@ def _read(path: Path) -> dict[str, Any]:
         with zipfile.ZipFile(path) as archive:
             # torch does not compare the checksums that it writes.
             spoiled = archive.testzip()
+    # The last is what zipfile says of a compression that it does not know: a flipped bit can name one.
     except (OSError, zipfile.BadZipFile, EOFError, NotImplementedError) as error:
         raise _DamagedError(str(error)) from error
     if spoiled is not None:

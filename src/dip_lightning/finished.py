@@ -2,18 +2,15 @@
 
 import hashlib
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-__all__ = ["fingerprint", "is_finished"]
+from dip_lightning.settings import WITHOUT_INFLUENCE, flatten
 
-# What has no influence on the result.
-_WITHOUT_INFLUENCE = (
-    *("logger", "save_checkpoint", "size"),
-    *(f"callbacks.{name}" for name in ("checkpoint", "curve_logger", "fit_progress", "pictures")),
-)
+__all__ = ["fingerprint", "is_complete", "is_finished"]
 
 
 def fingerprint(cfg: DictConfig) -> str:
@@ -24,32 +21,40 @@ def fingerprint(cfg: DictConfig) -> str:
     """
     settings = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(settings, dict)
-    for key in _WITHOUT_INFLUENCE if cfg.tile is not None else (*_WITHOUT_INFLUENCE, "tile", "overlap"):
-        _remove(settings, key.split("."))
-    return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    without = WITHOUT_INFLUENCE if cfg.tile is not None else (*WITHOUT_INFLUENCE, "tile", "overlap")
+    flat = flatten(settings, without)
+    for key in ("image.path", "image.clean"):  # however a path is spelled, it is the same picture
+        if flat[key] is not None and Path(str(flat[key])).exists():
+            flat[key] = str(Path(str(flat[key])).resolve())
+    text = json.dumps(flat, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _remove(settings: dict[Any, Any], path: list[str]) -> None:
-    *outer, last = path
-    for key in outer:
-        settings = settings.get(key) or {}
-    settings.pop(last, None)
+def is_complete(summary: Mapping[str, Any]) -> bool:
+    """Tell whether a fit came to its end, and was not ended by a signal or for want of memory.
+
+    Args:
+        summary: The content of its ``summary.json``.
+    """
+    return summary.get("signal") is None and not summary.get("out_of_memory")
 
 
-def is_finished(run_folder: Path, cfg: DictConfig) -> bool:
-    """Tell whether a run folder holds the complete run of a configuration, younger than its picture.
+def is_finished(run_folder: Path, cfg: DictConfig, pictures: Iterable[str | Path | None] | None = None) -> bool:
+    """Tell whether a run folder holds the complete run of a configuration, younger than its pictures.
 
     Args:
         run_folder: Where the run would be written.
         cfg: The composed configuration.
+        pictures: What is fitted and measured against, where it is not what ``cfg`` names.
     """
     record = run_folder / "summary.json"
     try:
         summary = json.loads(record.read_text(encoding="utf-8"))
-        if summary["signal"] is not None or summary.get("out_of_memory") or summary["fingerprint"] != fingerprint(cfg):
+        if not is_complete(summary) or summary["fingerprint"] != fingerprint(cfg):
             return False
-        pictures = [Path(str(path)) for path in (cfg.image.path, cfg.image.clean) if path is not None]
-        if any(path.is_file() and path.stat().st_mtime > record.stat().st_mtime for path in pictures):
+        named = (cfg.image.path, cfg.image.clean) if pictures is None else pictures
+        files = [Path(str(picture)) for picture in named if picture is not None]
+        if any(file.is_file() and file.stat().st_mtime > record.stat().st_mtime for file in files):
             return False
         return any(run_folder.glob("restored.*"))
     except (OSError, ValueError, KeyError, TypeError):

@@ -1,6 +1,5 @@
 """A folder of pictures: each is fitted by itself, in a run folder of its own."""
 
-import json
 import logging
 from collections.abc import Iterator
 from copy import deepcopy
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from dip_lightning.errors import UserError
+from dip_lightning.finished import is_finished
 
 if TYPE_CHECKING:
     from dip_lightning.fit import FitResult
@@ -89,7 +89,7 @@ def restore_folder(cfg: DictConfig, run_folder: Path, console: Console | None = 
     result = FolderResult(total=len(pictures))
     for number, picture in enumerate(pictures, 1):
         place = run_folder / picture.name
-        if _is_finished(place, picture):
+        if is_finished(place, cfg, (picture, None if clean is None else clean / picture.name)):
             result.present.append(picture.name)
             continue
         try:
@@ -130,18 +130,6 @@ def _fit_one(cfg: DictConfig, picture: Path, place: Path, clean: Path | None, ti
     if one.callbacks.get("fit_progress"):
         one.callbacks.fit_progress.title = title
     return fit(one, place, image=picture, clean=truth, resume=resumable(place, one, image=picture, clean=truth))
-
-
-def _is_finished(place: Path, picture: Path) -> bool:
-    """Whether a run of this picture is complete, and younger than the picture."""
-    record = place / "summary.json"
-    try:
-        if record.stat().st_mtime < picture.stat().st_mtime:
-            return False
-        complete = json.loads(record.read_text(encoding="utf-8"))["signal"] is None
-        return complete and any(place.glob("restored.*"))
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
 
 
 def tell(result: FolderResult, run_folder: Path) -> Iterator[str]:

@@ -12,6 +12,7 @@ from dip_lightning.checkpoint_file import FOLDER, find_checkpoint, read_checkpoi
 from dip_lightning.config import register_resolvers
 from dip_lightning.data import SAMPLE_PREFIX
 from dip_lightning.errors import UserError
+from dip_lightning.finished import is_complete
 from dip_lightning.fit import FitResult, fit
 from dip_lightning.report.runs import TILE_FOLDERS
 
@@ -59,10 +60,10 @@ def _check_unfinished(run_folder: Path, iterations: int | None) -> None:
     """Refuse a run that is finished, unless it has done all its iterations and is to have more."""
     try:
         summary = json.loads((run_folder / "summary.json").read_text(encoding="utf-8"))
-        done, stopping, signal = summary["iterations"], summary["stopping"], summary["signal"]
+        done, stopping = summary["iterations"], summary["stopping"]
     except (OSError, ValueError, KeyError, TypeError):
         return  # no record, or none that is whole: it did not come to its end
-    if signal is not None or summary.get("out_of_memory"):
+    if not is_complete(summary):
         return
     if "tiles" in summary:
         raise UserError(f"{run_folder} is finished, all its tiles", "a run that was interrupted", "begin anew")

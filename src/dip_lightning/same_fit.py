@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from dip_lightning.checkpoint_file import find_checkpoint, read_checkpoint
 from dip_lightning.data import SAMPLE_PREFIX, Observation
 from dip_lightning.errors import UserError
+from dip_lightning.settings import WITHOUT_INFLUENCE, flatten
 
 __all__ = ["check_same_fit", "describe_fit", "resumable"]
 
@@ -19,10 +20,7 @@ _KINDS: Mapping[type, str] = {np.ndarray: "array", Observation: "tile"}
 
 # What may differ between two parts of one fit: where pictures lie and how they are cut (their pixels are compared
 # themselves), the device, the cap, and what only shows or keeps.
-_FREE = (
-    *("iterations", "image.path", "image.clean", "tile", "overlap", "trainer", "logger", "save_checkpoint"),
-    *(f"callbacks.{name}" for name in ("checkpoint", "curve_logger", "fit_progress", "pictures")),
-)
+_FREE = (*WITHOUT_INFLUENCE, "iterations", "image.path", "image.clean", "tile", "overlap", "trainer")
 
 Source = str | Path | NDArray[np.generic] | Observation | None
 
@@ -63,7 +61,7 @@ def check_same_fit(state: Mapping[str, Any], about: Mapping[str, Any], path: Pat
     Raises:
         UserError: It is of another model, another picture or another setting; the message says what differs.
     """
-    then, now = _settings(state["config"]), _settings(about["config"])
+    then, now = (flatten(config, _FREE) for config in (state["config"], about["config"]))
     # The model first: most other settings follow from it.
     differing = sorted((key for key in {*then, *now} if then.get(key) != now.get(key)), key=_model_first)
     if differing:
@@ -95,7 +93,9 @@ def resumable(run_folder: Path, cfg: DictConfig, *, image: Source = None, clean:
         return None
     try:
         state = read_checkpoint(checkpoint)
-        same = _settings(state["config"]) == _settings(OmegaConf.to_container(cfg, resolve=True))
+        settings = OmegaConf.to_container(cfg, resolve=True)
+        assert isinstance(settings, dict)
+        same = flatten(state["config"], _FREE) == flatten(settings, _FREE)
     except (UserError, KeyError):
         return None
     left = state["global_step"] < (cfg.iterations or state["iterations"])
@@ -107,21 +107,6 @@ def resumable(run_folder: Path, cfg: DictConfig, *, image: Source = None, clean:
     files = [Path(source) for source in sources.values() if source is not None]
     changed = any(file.is_file() and file.stat().st_mtime > written for file in files)
     return checkpoint if same and left and before == sources and not changed else None
-
-
-def _settings(config: Any) -> dict[str, Any]:
-    """The settings that decide the result, flat: ``{"model.channels": 128, ...}``."""
-    flat: dict[str, Any] = {}
-
-    def walk(node: Any, prefix: str) -> None:
-        if isinstance(node, Mapping):
-            for key, value in node.items():
-                walk(value, f"{prefix}{key}.")
-        elif not any(prefix.startswith(f"{free}.") for free in _FREE):
-            flat[prefix[:-1]] = node
-
-    walk(config, "")
-    return flat
 
 
 def _model_first(key: str) -> tuple[bool, str]:

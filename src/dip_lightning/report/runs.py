@@ -11,6 +11,8 @@ import yaml
 from numpy.typing import NDArray
 
 from dip_lightning.errors import UserError
+from dip_lightning.finished import is_complete
+from dip_lightning.settings import flatten
 
 __all__ = ["TILE_FOLDERS", "Group", "Run", "find_runs", "group_runs", "read_curves"]
 
@@ -54,7 +56,7 @@ class Run:
     @property
     def is_complete(self) -> bool:
         """Whether it came to its end; not where a signal or the memory ended it."""
-        return self.summary.get("signal") is None and not self.summary.get("out_of_memory")
+        return is_complete(self.summary)
 
     def figure(self, *keys: str) -> float | None:
         """Return a number of the summary by its path, ``run.figure("averaged", "peak_psnr")``; None if absent."""
@@ -166,19 +168,9 @@ def _settings(folder: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
             configuration = yaml.load(file.read_text(encoding="utf-8"), loader)
         except yaml.YAMLError:
             configuration = None
-        flat = _flatten(configuration, "") if isinstance(configuration, dict) else {}
+        flat = flatten(configuration) if isinstance(configuration, dict) else {}
         settings = {key: value for key, value in flat.items() if "${" not in str(value)} | settings
     return settings
-
-
-def _flatten(node: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in node.items():
-        if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def _short(source: Any) -> str:
