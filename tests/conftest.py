@@ -1,5 +1,6 @@
 """What the tests share: a fit so small that it takes a second, and the command line without a new process."""
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,8 +13,10 @@ from dip_lightning import cli
 from dip_lightning.config import compose_config
 from dip_lightning.fit import FitResult, fit
 
-# The networks here are too small for two threads to pay, and tests often share the machine.
+# The networks here are too small for two threads to pay, and tests often share the machine. Another number rounds
+# differently, so the processes that tests start take the same.
 torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
 
 # A network of some thousand parameters on 32x32 pixels.
 TINY = (

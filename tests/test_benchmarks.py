@@ -1,6 +1,5 @@
 """The benchmarks run, at a size at which their numbers mean nothing."""
 
-import os
 import re
 import subprocess
 import sys
@@ -14,9 +13,7 @@ TINY_NET = tuple(override for override in TINY_UNET if override.startswith("mode
 
 def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "benchmarks" / script), *arguments]
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"}
-    )
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def write_original(folder: Path) -> Path:

@@ -129,7 +129,7 @@ def dip_process(*arguments: str, cwd: Path, **environment: str) -> subprocess.Po
     return subprocess.Popen(
         [sys.executable, "-m", "dip_lightning", *arguments],
         cwd=cwd,
-        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
+        env=os.environ | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

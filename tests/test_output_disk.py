@@ -26,7 +26,7 @@ def dip_process(*arguments: str, cwd: Path, largest_file: int | None = None) -> 
         if largest_file is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
 
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "TMPDIR": str(cwd)}
+    environment = os.environ | {"TMPDIR": str(cwd)}
     command = [sys.executable, "-m", "dip_lightning", *arguments]
     done = subprocess.run(
         command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, preexec_fn=limit

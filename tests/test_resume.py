@@ -58,10 +58,10 @@ cli.main()
 
 def dip_that(deeds: dict[int, str], *overrides: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run ``dip`` in a process of its own that does ``deeds[i]`` in iteration i."""
+    where = [] if any(override.startswith("resume=") for override in overrides) else ["hydra.run.dir=run"]
     return subprocess.run(
-        [sys.executable, "-c", DRIVER, json.dumps(deeds), *overrides, "hydra.run.dir=run"],
+        [sys.executable, "-c", DRIVER, json.dumps(deeds), *overrides, *where],
         cwd=cwd,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,
@@ -137,8 +137,7 @@ def test_a_fit_that_is_killed_twice_and_stops_by_itself_goes_on_to_the_same_resu
     ends = expected["iterations"]
     assert 25 < ends < 400
     dip_that({12: kill(signal.SIGKILL)}, *SETTINGS, *overrides, cwd=tmp_path)
-    resume = [sys.executable, "-c", DRIVER, json.dumps({ends - 3: kill(signal.SIGKILL)}), "resume=run"]
-    again = subprocess.run(resume, cwd=tmp_path, capture_output=True, timeout=120, check=False)
+    again = dip_that({ends - 3: kill(signal.SIGKILL)}, "resume=run", cwd=tmp_path)
     assert again.returncode == -signal.SIGKILL
     assert dip("resume=run").code == 0
     assert results(tmp_path / "run") == expected
