@@ -30,18 +30,13 @@ import torch
 
 from dip_lightning import environment
 from dip_lightning.config import build, compose_config
-from dip_lightning.fit import isolated
+from dip_lightning.isolation import isolated
 from dip_lightning.parts import build_parts
 from dip_lightning.precision import Precision
+from timing import synchronise
 
 # Not counted: libraries choose their kernels then.
 WARM_UP = 5
-
-
-def synchronise(device: torch.device) -> None:
-    """Wait until the device has done what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 class Stopwatch(pl.Callback):

@@ -10,22 +10,17 @@ step: perturb, forward, loss, backward, Adam; (c) the rate of a large copy, and 
 import argparse
 import statistics
 import time
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from dip_lightning import environment
 from dip_lightning.config import build, compose_config
-from dip_lightning.fit import isolated
-from dip_lightning.module import DeepImagePrior
+from dip_lightning.isolation import isolated
 from dip_lightning.parts import Parts, build_parts
 from dip_lightning.precision import Precision
-
-
-def synchronise(device: torch.device) -> None:
-    """Wait until the device has done what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+from timing import bare_step, synchronise, tell
 
 
 class Convolution:
@@ -80,25 +75,11 @@ def convolutions_of(parts: Parts, dtype: torch.dtype) -> tuple[list[Convolution]
     return [Convolution(layer, shape, dtype, first=layer in first) for layer, shape in shapes.items()], activations
 
 
-def time_step(module: DeepImagePrior, parts: Parts, optimizer: torch.optim.Optimizer) -> float:
-    """Seconds of one bare step."""
-    synchronise(module.device)
-    started = time.perf_counter()
-    optimizer.zero_grad()
-    with parts.trainer.precision_plugin.forward_context():
-        loss = module.objective(module(module.perturbed_input()), module.observation).mean()
-    loss.backward()
-    optimizer.step()
-    synchronise(module.device)
-    return time.perf_counter() - started
-
-
-def time_convolutions(convolutions: list[Convolution], device: torch.device) -> float:
-    """Seconds of all convolutions, one after the other."""
+def seconds_of(work: Callable[[], object], device: torch.device) -> float:
+    """Seconds that some work takes."""
     synchronise(device)
     started = time.perf_counter()
-    for convolution in convolutions:
-        convolution.run()
+    work()
     synchronise(device)
     return time.perf_counter() - started
 
@@ -107,14 +88,7 @@ def copy_rate(device: torch.device) -> float:
     """Bytes a second that a large copy reads and writes."""
     source = torch.rand(64_000_000 if device.type == "cpu" else 1_000_000_000, device=device)
     target = torch.empty_like(source)
-    times = []
-    for _ in range(6):
-        synchronise(device)
-        started = time.perf_counter()
-        target.copy_(source)
-        synchronise(device)
-        times.append(time.perf_counter() - started)
-    return 2 * source.nbytes / min(times)
+    return 2 * source.nbytes / min(seconds_of(lambda: target.copy_(source), device) for _ in range(6))
 
 
 def main() -> None:
@@ -132,25 +106,21 @@ def main() -> None:
     with precision.in_force(), isolated():
         parts = build_parts(cfg, None, precision, {})
         device = parts.trainer.strategy.root_device
-        module = parts.trainer.precision_plugin.convert_module(parts.module).to(device)
-        module.train()
-        optimizer = torch.optim.Adam(module.network.parameters(), lr=module.lr, fused=True)
+        step = bare_step(parts)
         convolutions, activations = convolutions_of(parts, dtype)
         floors, steps = [], []
         for repeat in range(options.repeats + 2):
-            floor, step = time_convolutions(convolutions, device), time_step(module, parts, optimizer)
+            alone = seconds_of(lambda: [convolution.run() for convolution in convolutions], device)
+            whole = seconds_of(step, device)
             if repeat >= 2:  # the first two are the warm-up
-                floors.append(floor)
-                steps.append(step)
+                floors.append(alone)
+                steps.append(whole)
         rate = copy_rate(device)
     flops = sum(convolution.flops for convolution in convolutions)
     name = cfg.model._target_.rsplit(".", 1)[-1]
     print(f"{name} at {options.size}x{options.size}, {precision.name}, {environment.describe_device(device)}")
     print(f"{options.repeats} repeats, in turn; seconds")
-    for title, times in (("convolutions", floors), ("bare step", steps)):
-        print(f"  {title:<13} median {statistics.median(times):.4f}  min {min(times):.4f}  max {max(times):.4f}")
-    ratios = [step / floor for step, floor in zip(steps, floors, strict=True)]
-    print(f"  step / floor  median {statistics.median(ratios):.3f}  min {min(ratios):.3f}  max {max(ratios):.3f}")
+    tell({"convolutions": floors, "bare step": steps}, "step / floor")
     print(f"  {flops / 1e9:.0f} GFLOP in convolutions: {flops / statistics.median(floors) / 1e9:.0f} GFLOP/s")
     print(
         f"  {activations / 1e6:.0f} MB of activations, {rate / 1e9:.1f} GB/s of copying: "

@@ -8,42 +8,27 @@ iterations of the same network on the same picture. Prints seconds an iteration 
 """
 
 import argparse
-import statistics
 import tempfile
 import time
 from pathlib import Path
 
-import torch
 from pytorch_lightning.callbacks import Timer
 
 from dip_lightning import environment
 from dip_lightning.config import build, compose_config
-from dip_lightning.fit import isolated
+from dip_lightning.isolation import isolated
 from dip_lightning.parts import Parts, build_parts
 from dip_lightning.precision import Precision
-
-
-def synchronise(device: torch.device) -> None:
-    """Wait until the device has done what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+from timing import bare_step, synchronise, tell
 
 
 def time_bare(parts: Parts, iterations: int) -> float:
     """Seconds an iteration of the step alone."""
-    module, trainer = parts.module, parts.trainer
-    device = trainer.strategy.root_device
-    module = trainer.precision_plugin.convert_module(module).to(device)
-    module.train()
-    optimizer = torch.optim.Adam(module.network.parameters(), lr=module.lr, fused=True)
+    step, device = bare_step(parts), parts.trainer.strategy.root_device
     synchronise(device)
     started = time.perf_counter()
     for _ in range(iterations):
-        optimizer.zero_grad()
-        with trainer.precision_plugin.forward_context():
-            loss = module.objective(module(module.perturbed_input()), module.observation).mean()
-        loss.backward()
-        optimizer.step()
+        step()
     synchronise(device)
     return (time.perf_counter() - started) / iterations
 
@@ -79,10 +64,7 @@ def main() -> None:
     device = environment.describe_device(parts.trainer.strategy.root_device)
     print(f"{cfg.model._target_.rsplit('.', 1)[-1]} at {options.size}x{options.size}, {precision.name}, {device}")
     print(f"{options.repeats} repeats of {options.iterations} iterations, in turn; seconds an iteration")
-    for name, times in (("bare step", bare), ("whole loop", whole)):
-        print(f"  {name:<11} median {statistics.median(times):.4f}  min {min(times):.4f}  max {max(times):.4f}")
-    ratios = [b / a for a, b in zip(bare, whole, strict=True)]
-    print(f"  loop / step median {statistics.median(ratios):.3f}  min {min(ratios):.3f}  max {max(ratios):.3f}")
+    tell({"bare step": bare, "whole loop": whole}, "loop / step")
 
 
 if __name__ == "__main__":

@@ -18,11 +18,12 @@ from dip_lightning import environment
 from dip_lightning.callbacks import Detection
 from dip_lightning.config import build, compose_config
 from dip_lightning.curves import Curves
-from dip_lightning.fit import isolated
+from dip_lightning.isolation import isolated
 from dip_lightning.module import Iterate
 from dip_lightning.parts import Parts, build_parts
 from dip_lightning.precision import Precision
-from loop import synchronise, time_bare
+from loop import time_bare
+from timing import synchronise
 
 
 def time_detection(parts: Parts, iterations: int) -> float:

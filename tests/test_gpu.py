@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from dip_lightning.config import compose_config
-from dip_lightning.fit import FitResult, fit, isolated
+from dip_lightning.fit import FitResult, fit
+from dip_lightning.isolation import isolated
 from dip_lightning.parts import build_parts
 from dip_lightning.precision import Precision
 

@@ -1,12 +1,8 @@
 """One fit, start to end: builds the parts from a configuration, runs the trainer, writes the outputs."""
 
 import gc
-import logging
-import tempfile
 import time
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,26 +11,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from omegaconf import DictConfig
-from pytorch_lightning.loggers import TensorBoardLogger
-from torch import Tensor
 
 from dip_lightning import environment
-from dip_lightning.callbacks import Checkpoint, Detection, DivergenceGuard, Interrupt, OutputEMA
+from dip_lightning.callbacks import Checkpoint, Interrupt
 from dip_lightning.checkpoint_file import read_checkpoint, remove_checkpoints
 from dip_lightning.config import build
 from dip_lightning.data import Observation, Picture
 from dip_lightning.errors import UserError
-from dip_lightning.logging_guard import quiet_writers, spared_loggers
+from dip_lightning.isolation import isolated
 from dip_lightning.memory import check_memory, is_out_of_memory
-from dip_lightning.metrics import psnr
+from dip_lightning.outcome import Outcome, log_final_figures, select, to_image
 from dip_lightning.parts import Parts, Pictures, build_data, build_parts
 from dip_lightning.precision import Precision
-from dip_lightning.run_folder import check_room, write_run
+from dip_lightning.run_folder import check_room
 from dip_lightning.same_fit import check_same_fit, describe_fit
-from dip_lightning.summary import final_figures, hyperparameters, summarise
+from dip_lightning.summary import summarise
 from dip_lightning.tiles import Tiles
 
-__all__ = ["FitResult", "fit", "isolated"]
+__all__ = ["FitResult", "fit"]
 
 
 @dataclass(frozen=True)
@@ -134,17 +128,16 @@ def _fit_whole(
         seconds = time.perf_counter() - started + (0.0 if state is None else state["seconds"])
         if parts.trainer.global_step == 0:  # Ctrl-C came before the first iteration: there is nothing to hand back
             raise KeyboardInterrupt
-        iteration, selected = _select(parts)
+        iteration, selected = select(parts)
         if not torch.isfinite(selected).all():
             raise UserError("the output is not finite: the fit diverged", "a smaller step", f"try lr={cfg.lr / 10:g}")
         summary = summarise(parts, selected, iteration, seconds) | {"digest": about["digest"]}
         summary["out_of_memory"] = exhausted is not None
         curves = parts.module.curves.block()
-        picture = parts.data.observation.picture.with_unit(_to_image(selected))
-        result = _Result(parts, iteration, selected, picture, curves, summary)
+        picture = parts.data.observation.picture.with_unit(to_image(selected))
         if run_folder is not None:
-            _log_final_figures(parts, summary)
-            _write(result, run_folder)
+            log_final_figures(parts, summary)
+            Outcome(parts, iteration, selected, picture, curves, summary).write(run_folder)
             if exhausted is None:
                 _keep_checkpoint(parts, run_folder)
         if exhausted is not None:
@@ -209,140 +202,9 @@ def _run(parts: Parts) -> UserError | None:
     return None
 
 
-@dataclass(frozen=True)
-class _Result:
-    """What a finished fit writes."""
-
-    parts: Parts
-    iteration: int
-    selected: Tensor
-    picture: Picture
-    curves: dict[str, NDArray[np.floating]]
-    summary: dict[str, Any]
-
-    def write(self, folder: Path) -> None:
-        """Write the files of the run folder."""
-        write_run(
-            folder,
-            restored=self.picture,
-            observation=_to_image(self.parts.data.observation.noisy),
-            summary=self.summary,
-            curves=self.curves,
-            panels=_panels(self.parts, self.iteration, self.selected),
-        )
-
-
 def _check_room(parts: Parts, run_folder: Path) -> None:
     """Refuse a disk that is full before the fit rather than after it."""
     state = parts.module.state_dict().values()
     # Adam keeps two moments of each weight.
     weights = 3 * sum(tensor.nbytes for tensor in state) if parts.cfg.save_checkpoint else 0
     check_room(run_folder, parts.data.observation.picture.samples.nbytes, weights)
-
-
-def _write(result: _Result, run_folder: Path) -> None:
-    """Write a result; where the disk does not take it, into the folder for temporary files: a fit is not lost.
-
-    Raises:
-        UserError: It is not in the run folder, but elsewhere.
-        OSError: It is nowhere.
-    """
-    try:
-        result.write(run_folder)
-    except OSError as error:
-        refuge = Path(tempfile.mkdtemp(prefix="dip-"))
-        try:
-            result.write(refuge)
-        except OSError:
-            raise error from None
-        raise UserError(
-            f"{run_folder} cannot be written ({error.strerror or error})",
-            "a folder with room that you may write to",
-            f"the results are in {refuge}",
-        ) from None
-
-
-def _select(parts: Parts) -> tuple[int, Tensor]:
-    """The iteration and the image that are handed back: the stopping rules' pick, or else the last output."""
-    detection = parts.find(Detection)
-    chosen = None if detection is None else detection.chosen()
-    return (parts.module.iterate.iteration, _outputs(parts)[parts.cfg.select]) if chosen is None else chosen
-
-
-def _outputs(parts: Parts) -> dict[str, Tensor]:
-    """The last outputs by the words of ``select``, each (1, C, H, W)."""
-    iterate, guard = parts.module.iterate, parts.find(DivergenceGuard)
-    one_pass = iterate.one_pass
-    if guard is not None and iterate.diverged is not None and bool(iterate.diverged):
-        # The fit ended off its course; what is handed back is from before.
-        one_pass = one_pass if guard.last_good_output is None else guard.last_good_output
-    outputs = {"one_pass": one_pass}
-    ema = parts.find(OutputEMA)
-    if ema is not None and ema.average is not None:
-        outputs["averaged"] = ema.average
-    return outputs
-
-
-def _log_final_figures(parts: Parts, summary: dict[str, Any]) -> None:
-    detected = parts.module.curves.block().get("detected")
-    with spared_loggers(parts.trainer) as loggers:
-        for logger in loggers:
-            if isinstance(logger, TensorBoardLogger):
-                if detected is not None and summary["signal"] is None:  # an interrupted fit may detect another
-                    logger.log_metrics({"stopping/detected": 1.0}, step=int(np.nanargmax(detected)))
-                logger.log_hyperparams(hyperparameters(parts, summary), final_figures(summary))
-                logger.finalize("success")
-
-
-def _panels(parts: Parts, iteration: int, selected: Tensor) -> dict[str, NDArray[np.float64]]:
-    """The images of ``comparison.png`` by their titles."""
-    observation = parts.data.observation
-    images = {"observation": observation.noisy}
-    outputs = _outputs(parts)
-    if iteration == parts.module.iterate.iteration:
-        images |= {f"{name.replace('_', '-')} output": image for name, image in outputs.items()}
-    else:
-        images |= {"last one-pass output": outputs["one_pass"], f"restored, iteration {iteration}": selected}
-    panels = {}
-    for name, image in images.items():
-        title = name
-        if observation.clean is not None:
-            title += f", {float(psnr(image.double().cpu(), observation.clean)):.2f} dB"
-        panels[title] = _to_image(image)
-    if observation.clean is not None:
-        panels["clean image"] = _to_image(observation.clean)
-    return panels
-
-
-def _to_image(tensor: Tensor) -> NDArray[np.float64]:
-    """(1, C, H, W) → (H, W, C) float64 on the host."""
-    return tensor[0].permute(1, 2, 0).double().cpu().numpy()
-
-
-# Remarks of Lightning that do not concern one image.
-_REMARKS = (
-    "does not have many workers",  # a batch is a number
-    "GPU available but not used",
-    "is smaller than the logging interval",  # CurveLogger logs what is left at the end
-    "AMP with fp16 is not supported on CPU",  # refused by Precision.check_device; Lightning would do something else
-    "isinstance.treespec, LeafSpec",  # Lightning 2.6 on torch 2.13
-)
-
-
-@contextmanager
-def isolated() -> Iterator[None]:
-    """Keep Lightning's remarks out of the output, and settings and random states from outliving the fit."""
-    logger = logging.getLogger("pytorch_lightning")
-    level, deterministic = logger.level, torch.are_deterministic_algorithms_enabled()
-    logger.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            for remark in _REMARKS:
-                warnings.filterwarnings("ignore", message=f".*{remark}")
-            # Named, since fork_rng otherwise wakes every GPU of the machine.
-            used = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
-            with torch.random.fork_rng(devices=used), quiet_writers():
-                yield
-    finally:
-        logger.setLevel(level)
-        torch.use_deterministic_algorithms(deterministic)

@@ -10,8 +10,9 @@ import torch
 from dip_lightning.callbacks import DivergenceGuard, OutputEMA
 from dip_lightning.config import compose_config
 from dip_lightning.errors import UserError
-from dip_lightning.fit import _outputs, fit
+from dip_lightning.fit import fit
 from dip_lightning.module import DeepImagePrior, Iterate
+from dip_lightning.outcome import outputs
 from dip_lightning.parts import Parts, build_parts
 from dip_lightning.precision import Precision
 from dip_lightning.summary import summarise
@@ -111,7 +112,7 @@ def test_a_fit_that_ends_diverged_hands_back_a_good_picture(select: str) -> None
     parts = run(Fault({30}, "nan"), *faults)
     assert guard_of(parts).gave_up
     assert torch.isnan(parts.module.iterate.one_pass).any()
-    assert torch.isfinite(_outputs(parts)[select]).all()
+    assert torch.isfinite(outputs(parts)[select]).all()
 
 
 def test_a_picture_is_never_made_of_nan() -> None:

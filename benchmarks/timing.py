@@ -1,0 +1,48 @@
+"""What the benchmarks share: waiting for the device, the bare step, how times are told."""
+
+import statistics
+from collections.abc import Callable, Sequence
+
+import torch
+
+from dip_lightning.parts import Parts
+
+__all__ = ["bare_step", "spread", "synchronise", "tell"]
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def bare_step(parts: Parts) -> Callable[[], None]:
+    """Return a function that does one iteration without Lightning: perturb, forward, loss, backward, Adam."""
+    module, trainer = parts.module, parts.trainer
+    trainer.precision_plugin.convert_module(module).to(trainer.strategy.root_device)
+    module.train()
+    optimizer = torch.optim.Adam(module.network.parameters(), lr=module.lr, fused=True)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        with trainer.precision_plugin.forward_context():
+            loss = module.objective(module(module.perturbed_input()), module.observation).mean()
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def spread(values: Sequence[float], digits: int = 4) -> str:
+    """Write median, least and greatest."""
+    median = statistics.median(values)
+    return f"median {median:.{digits}f}  min {min(values):.{digits}f}  max {max(values):.{digits}f}"
+
+
+def tell(sides: dict[str, Sequence[float]], ratio: str) -> None:
+    """Print the seconds of two sides that were measured in turn, and the ratio of the second to the first."""
+    width = max(map(len, [*sides, ratio]))
+    for name, seconds in sides.items():
+        print(f"  {name:<{width}}  {spread(seconds)}")
+    first, second = sides.values()
+    print(f"  {ratio:<{width}}  {spread([b / a for a, b in zip(first, second, strict=True)], 3)}")

@@ -1,0 +1,40 @@
+"""Running a fit so that nothing of it is left to the next one in the same process."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from dip_lightning.logging_guard import quiet_writers
+
+__all__ = ["isolated"]
+
+# Remarks of Lightning that do not concern one image.
+_REMARKS = (
+    "does not have many workers",  # a batch is a number
+    "GPU available but not used",
+    "is smaller than the logging interval",  # CurveLogger logs what is left at the end
+    "AMP with fp16 is not supported on CPU",  # refused by Precision.check_device; Lightning would do something else
+    "isinstance.treespec, LeafSpec",  # Lightning 2.6 on torch 2.13
+)
+
+
+@contextmanager
+def isolated() -> Iterator[None]:
+    """Keep Lightning's remarks out of the output, and settings and random states from outliving the fit."""
+    logger = logging.getLogger("pytorch_lightning")
+    level, deterministic = logger.level, torch.are_deterministic_algorithms_enabled()
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            for remark in _REMARKS:
+                warnings.filterwarnings("ignore", message=f".*{remark}")
+            # Named, since fork_rng otherwise wakes every GPU of the machine.
+            used = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
+            with torch.random.fork_rng(devices=used), quiet_writers():
+                yield
+    finally:
+        logger.setLevel(level)
+        torch.use_deterministic_algorithms(deterministic)
