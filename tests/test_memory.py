@@ -154,6 +154,23 @@ def test_memory_that_runs_out_costs_one_line_and_nothing_else(
         assert (found[0].parent / "restored.png").exists()
 
 
+def test_a_fit_without_memory_goes_on_in_a_cheaper_precision(dip: Dip, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = DeepImagePrior.training_step
+
+    def runs_out(self: DeepImagePrior, batch: object, batch_idx: int) -> torch.Tensor:
+        if batch_idx == 4 and self.trainer.precision == "32-true":
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(DeepImagePrior, "training_step", runs_out)
+    told = dip(*TINY_UNET, "callbacks.checkpoint.iterations=3", "hydra.run.dir=run")
+    assert told.code == 2
+    assert re.search(r"try dip resume=\S+/run precision=bf16; what it reached is in ", told.err)
+    assert dip("resume=run", "precision=bf16").code == 0
+    summary = json.loads(Path("run/summary.json").read_text())
+    assert (summary["iterations"], summary["precision"], summary["out_of_memory"]) == (6, "bf16", False)
+
+
 def test_the_introduction_tells_the_memory(dip: Dip) -> None:
     told = dip(*(override for override in TINY_UNET if "fit_progress" not in override))
     assert re.search(r"at most 6 iterations, about \d\.\d GB of memory", told.err)

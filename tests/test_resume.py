@@ -1,5 +1,6 @@
 """Whatever ends a fit, it goes on to the very result that it would have had; with real processes and real signals."""
 
+import io
 import json
 import os
 import pickle
@@ -171,7 +172,7 @@ def test_a_fit_that_was_killed_while_its_results_were_written_writes_them_again(
 ) -> None:
     # A checkpoint would be due after the last iteration, too.
     overrides = ["callbacks.checkpoint.iterations=10"]
-    die = "import dip_lightning.fit as f; f.write_run = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)"
+    die = "import dip_lightning.outcome as o; o.write_run = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)"
     done = dip_that({55: die}, *SETTINGS, *overrides, cwd=tmp_path)
     assert done.returncode == -signal.SIGKILL
     assert not (tmp_path / "run" / "summary.json").exists()
@@ -270,7 +271,6 @@ def test_a_configuration_in_a_checkpoint_runs_no_code(dip: Dip, killed: Path) ->
         ("model=unet", "model=resunet: expected model=unet"),
         ("model.channels=9", "model.channels=8: expected model.channels=9"),
         ("lr=0.02", "lr=0.01: expected lr=0.02"),
-        ("precision=fp64", "precision.lightning=32-true"),
         ("image.crop=40", "image.crop=32: expected image.crop=40"),
         ("image.path=other.png", "32x32 pixels and 3 channels: expected 32x32 pixels and 1 channel"),
         ("image.path=skimage:coffee", "another picture"),
@@ -296,7 +296,7 @@ def test_a_checkpoint_of_another_version_is_refused(dip: Dip, killed: Path) -> N
     newest = killed / "checkpoints" / "last.ckpt"
     state = read_checkpoint(newest)
     torch.save({**state, "format": 99}, newest)
-    refused(dip("resume=run"), "of format 99: expected a checkpoint of dip, of format 1")
+    refused(dip("resume=run"), "of format 99: expected a checkpoint of dip, of format 2")
     torch.save({"state_dict": {}}, newest)
     refused(dip("resume=run"), "of another program")
 
@@ -315,21 +315,41 @@ def test_a_finished_run_says_so_and_can_have_more_iterations(
     assert [event.step for event in events.Scalars("loss")] == list(range(80))
 
 
+@pytest.mark.parametrize(
+    ("precision", "weights", "autocast"), [("bf16", "float32", "bfloat16"), ("fp64", "float64", None)]
+)
+def test_a_fit_goes_on_in_another_precision(
+    dip: Dip, killed: Path, uninterrupted: Callable[..., dict[str, Any]], precision: str, weights: str, autocast: str
+) -> None:
+    assert resumable(killed, compose_config([*SETTINGS, f"precision={precision}"])) is None  # nobody asked for that
+    assert dip("resume=run", f"precision={precision}").code == 0
+    done, before = results(killed), uninterrupted()
+    assert (done["precision"], done["iterations"]) == (precision, 60)
+    assert (done["precision_in_force"]["weights"], done["precision_in_force"]["autocast"]) == (weights, autocast)
+    ours, theirs = (columns(run["curves.csv"])["psnr_averaged"] for run in (done, before))
+    assert np.array_equal(ours[:28], theirs[:28])
+    assert abs(ours[28:] - theirs[28:]).max() < 0.5
+    assert not np.array_equal(ours[28:], theirs[28:])
+
+
+def columns(curves: bytes) -> Any:
+    return np.genfromtxt(io.BytesIO(curves), delimiter=",", names=True)
+
+
 def test_what_cannot_be_continued_costs_one_line(dip: Dip, killed: Path) -> None:
     refused(dip("resume=nowhere"), "resume=nowhere: expected the folder of a run")
     refused(dip("resume=."), "try resume=run")
-    refused(dip("resume=run", "lr=0.1"), "resume= with lr=0.1: expected nothing but iterations= beside it")
+    refused(dip("resume=run", "lr=0.1"), "resume= with lr=0.1: expected nothing but iterations= and precision=")
     refused(dip("-m", "resume=run"), "resume= with -m")
     refused(dip("resume=run", "iterations=many"), "iterations=many: expected a whole number")
     refused(dip("resume=run", "iterations=50"), "at least the run's own 60")
+    refused(dip("resume=run", "precision=fp31"), "fp31")
 
 
-def test_without_checkpoints_none_are_written_and_none_can_be_gone_on_from(killed: Path, tmp_path: Path) -> None:
+def test_without_checkpoints_none_are_written(tmp_path: Path) -> None:
     cfg = compose_config([*SETTINGS, "callbacks.checkpoint=null"])
     fit(cfg, tmp_path / "without")
     assert not (tmp_path / "without" / "checkpoints").exists()
-    with pytest.raises(UserError, match=r"callbacks\.checkpoint"):
-        fit(cfg, killed, resume=killed / "checkpoints" / "last.ckpt")
 
 
 def test_a_checkpoint_is_due_after_seconds(tmp_path: Path) -> None:

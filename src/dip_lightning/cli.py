@@ -161,12 +161,15 @@ def _one_after_another(hydra_config: HydraConf) -> bool:
     return str(hydra_config.launcher._target_).endswith(".BasicLauncher")
 
 
+_BESIDE_RESUME = ("resume", "iterations", "precision")
+
+
 def _resume(arguments: list[str]) -> int:
     """Go on with a run and print its table; returns the exit code. Without Hydra, which would write its folder anew."""
     given = {key: value for key, _, value in (argument.partition("=") for argument in arguments)}
-    others = [argument for argument in arguments if argument.partition("=")[0] not in ("resume", "iterations")]
+    others = [argument for argument in arguments if argument.partition("=")[0] not in _BESIDE_RESUME]
     if others:
-        expected = "nothing but iterations= beside it, since a run goes on with its own settings"
+        expected = "nothing but iterations= and precision= beside it, since a run goes on with its own settings"
         raise UserError(f"resume= with {others[0]}", expected, "leave it out, or begin anew without resume=")
     if not given.get("iterations", "1").isdecimal():
         raise UserError(f"iterations={given['iterations']}", "a whole number", "try iterations=10000")
@@ -178,7 +181,8 @@ def _resume(arguments: list[str]) -> int:
         record = logging.FileHandler(run_folder / "dip.log", delay=True)
         form = "[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"
         logging.basicConfig(format=form, level=logging.INFO, handlers=[logging.StreamHandler(sys.stdout), record])
-    result = resume(run_folder, int(given["iterations"]) if "iterations" in given else None)
+    iterations = int(given["iterations"]) if "iterations" in given else None
+    result = resume(run_folder, iterations, given.get("precision"))
     print_summary(result.summary, run_folder)
     return 0 if result.signal is None else 128 + result.signal
 

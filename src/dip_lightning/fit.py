@@ -1,6 +1,8 @@
 """One fit, start to end: builds the parts from a configuration, runs the trainer, writes the outputs."""
 
 import gc
+import logging
+import shlex
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,14 +12,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from dip_lightning import environment
-from dip_lightning.callbacks import Checkpoint, Interrupt
-from dip_lightning.checkpoint_file import read_checkpoint, remove_checkpoints
+from dip_lightning.callbacks import Checkpoint, Detection, DivergenceGuard, Interrupt
+from dip_lightning.checkpoint_file import find_checkpoint, read_checkpoint, remove_checkpoints
 from dip_lightning.config import build
 from dip_lightning.data import Observation, Picture
 from dip_lightning.errors import UserError
+from dip_lightning.fit_state import capture
 from dip_lightning.isolation import isolated
 from dip_lightning.memory import check_memory, is_out_of_memory
 from dip_lightning.outcome import Outcome, log_final_figures, select, to_image
@@ -29,6 +32,8 @@ from dip_lightning.summary import summarise
 from dip_lightning.tiles import Tiles
 
 __all__ = ["FitResult", "fit"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -111,54 +116,98 @@ def _fit_whole(
     resume: Path | None,
 ) -> FitResult:
     """Fit one image; ``observation`` instead of reading it."""
-    precision: Precision = build(cfg.precision)
     state = None if resume is None else read_checkpoint(resume)
-    with precision.in_force(), isolated():
-        first = 0 if state is None else state["global_step"]
-        parts = build_parts(cfg, run_folder, precision, pictures, first, observation)
-        about = describe_fit(cfg, parts.data.observation, parts.data.iterations, **sources)
-        if state is not None and resume is not None:
-            check_same_fit(state, about, resume)
-        _prepare(parts, run_folder, about, state)
-        # The parts of an earlier fit in this process refer to each other in circles; they must not count as this one's.
-        gc.collect()
-        environment.reset_peak_memory(parts.trainer.strategy.root_device)
-        started = time.perf_counter()
-        exhausted = _run(parts)
-        seconds = time.perf_counter() - started + (0.0 if state is None else state["seconds"])
-        if parts.trainer.global_step == 0:  # Ctrl-C came before the first iteration: there is nothing to hand back
-            raise KeyboardInterrupt
-        iteration, selected = select(parts)
-        if not torch.isfinite(selected).all():
-            raise UserError("the output is not finite: the fit diverged", "a smaller step", f"try lr={cfg.lr / 10:g}")
-        summary = summarise(parts, selected, iteration, seconds) | {"digest": about["digest"]}
-        summary["out_of_memory"] = exhausted is not None
-        curves = parts.module.curves.block()
-        picture = parts.data.observation.picture.with_unit(to_image(selected))
+    precision = _precision_of(cfg, state)
+    previous: tuple[Parts, float] | None = None
+    with isolated():
+        while True:
+            with precision.in_force():
+                first = 0 if state is None else state["global_step"]
+                parts = build_parts(cfg, run_folder, precision, pictures, first, observation)
+                about = describe_fit(cfg, parts.data.observation, parts.data.iterations, **sources)
+                if state is not None and resume is not None:
+                    check_same_fit(state, about, resume)
+                try:
+                    _prepare(parts, run_folder, about, state)
+                    seconds, exhausted = _run(parts, state)
+                except UserError as refused:
+                    if previous is None:
+                        raise
+                    log.warning("the fit ends here, since it cannot go on in %s: %s", precision.name, refused)
+                    return _hand_back(*previous, run_folder)
+                if exhausted is not None or not _goes_on(parts):
+                    return _hand_back(parts, seconds, run_folder, exhausted)
+                state = {**about, **capture(parts.trainer, parts.module), "seconds": seconds}
+                state["precision_in_force"] = precision.higher(parts.trainer.strategy.root_device)
+                precision, previous = _precision_of(cfg, state), (parts, seconds)
+
+
+def _precision_of(cfg: DictConfig, state: Mapping[str, Any] | None) -> Precision:
+    """The precision that was asked for; or the higher one that a fit with the same wish had come to."""
+    asked: Precision = build(cfg.precision)
+    if state is None or build(OmegaConf.create(state["config"]).precision).name != asked.name:
+        return asked
+    return Precision.named(state["precision_in_force"])
+
+
+def _goes_on(parts: Parts) -> bool:
+    """Whether the fit has ended only to go on in a higher precision."""
+    guard, detection, interrupt = parts.find(DivergenceGuard), parts.find(Detection), parts.find(Interrupt)
+    if guard is None or guard.wants_precision is None:
+        return False
+    if interrupt is not None and interrupt.signal is not None:  # it came in the very iteration that ended the fit
+        interrupt.cut_short = True
+        return False
+    ended = detection is not None and detection.ended_fit
+    return not ended and parts.module.iterate.iteration + 1 < parts.data.iterations
+
+
+def _hand_back(parts: Parts, seconds: float, run_folder: Path | None, exhausted: UserError | None = None) -> FitResult:
+    """Select the result, and write it.
+
+    Raises:
+        UserError: The memory was used up; what had been reached is written.
+    """
+    iteration, selected = select(parts)
+    if not torch.isfinite(selected).all():
+        raise UserError("the output is not finite: the fit diverged", "a smaller step", f"try lr={parts.cfg.lr / 10:g}")
+    summary = summarise(parts, selected, iteration, seconds) | {"digest": parts.data.observation.digest}
+    summary["out_of_memory"] = exhausted is not None
+    curves = parts.module.curves.block()
+    picture = parts.data.observation.picture.with_unit(to_image(selected))
+    if run_folder is not None:
+        log_final_figures(parts, summary)
+        Outcome(parts, iteration, selected, picture, curves, summary).write(run_folder)
+        if exhausted is None:
+            _keep_checkpoint(parts, run_folder)
+    if exhausted is not None:
+        remedy, place = exhausted.remedy, "nothing was to be written"
         if run_folder is not None:
-            log_final_figures(parts, summary)
-            Outcome(parts, iteration, selected, picture, curves, summary).write(run_folder)
-            if exhausted is None:
-                _keep_checkpoint(parts, run_folder)
-        if exhausted is not None:
-            place = "nothing was to be written" if run_folder is None else f"what it reached is in {run_folder}"
-            raise UserError(exhausted.problem, exhausted.expected, f"{exhausted.remedy}; {place}")
+            place = f"what it reached is in {run_folder}"
+            if parts.precision.name != "bf16" and find_checkpoint(run_folder) is not None:
+                remedy = f"try dip resume={shlex.quote(str(run_folder))} precision=bf16"
+        raise UserError(exhausted.problem, exhausted.expected, f"{remedy}; {place}")
     interrupt = parts.find(Interrupt)
     return FitResult(picture, curves, summary, run_folder, None if interrupt is None else interrupt.signal)
 
 
 def _prepare(parts: Parts, run_folder: Path | None, about: Mapping[str, Any], state: Mapping[str, Any] | None) -> None:
     """Check that there is memory and room, and only then clear the run folder, and tell who writes checkpoints."""
-    checkpoint = parts.find(Checkpoint)
-    if state is not None and checkpoint is None:
-        raise UserError("going on without callbacks.checkpoint", "the callback that does so", "leave it in")
+    checkpoint, guard = parts.find(Checkpoint), parts.find(DivergenceGuard)
+    writes = checkpoint is not None
+    if checkpoint is None and state is not None:
+        checkpoint = Checkpoint()  # without a folder: it puts the state back, and writes nothing
+        parts.trainer.callbacks.append(checkpoint)  # type: ignore[attr-defined]
     parts.module.memory_estimate_mb = round(check_memory(parts).total_mb, 1)
     if run_folder is not None:
         _check_room(parts, run_folder)
         if state is None:
             _clear(run_folder)
     if checkpoint is not None:
-        checkpoint.run_folder, checkpoint.about, checkpoint.resumed = run_folder, about, state
+        checkpoint.run_folder, checkpoint.resumed = run_folder if writes else None, state
+        checkpoint.about = {**about, "precision_in_force": parts.precision.name}
+    if guard is not None:
+        guard.next_precision = parts.precision.higher(parts.trainer.strategy.root_device)
 
 
 def _clear(run_folder: Path) -> None:
@@ -172,34 +221,45 @@ def _clear(run_folder: Path) -> None:
 def _keep_checkpoint(parts: Parts, run_folder: Path) -> None:
     """Of a finished fit keep one checkpoint, or none. After all else: until the record is written, it is unfinished."""
     checkpoint, interrupt = parts.find(Checkpoint), parts.find(Interrupt)
-    if checkpoint is None or (interrupt is not None and interrupt.cut_short):
+    if checkpoint is None or checkpoint.run_folder is None or (interrupt is not None and interrupt.cut_short):
         return
     if parts.cfg.save_checkpoint:
         checkpoint.write(parts.trainer, parts.module)
     remove_checkpoints(run_folder, keep_newest=parts.cfg.save_checkpoint)
 
 
-def _run(parts: Parts) -> UserError | None:
-    """Run the fit; returns what to tell of a fit that ran out of memory after it had reached something.
+def _run(parts: Parts, state: Mapping[str, Any] | None) -> tuple[float, UserError | None]:
+    """Run the fit.
+
+    Returns:
+        How many seconds the fit has taken so far, and what to tell of a fit that ran out of memory after it had
+        reached something.
 
     Raises:
         UserError: The memory was used up before the first iteration was done.
+        KeyboardInterrupt: Ctrl-C came before the first iteration: there is nothing to hand back.
     """
+    # The parts of an earlier fit in this process refer to each other in circles; they must not count as this one's.
+    gc.collect()
+    environment.reset_peak_memory(parts.trainer.strategy.root_device)
+    started, told = time.perf_counter(), None
     try:
         parts.trainer.fit(parts.module, datamodule=parts.data)
     except Exception as error:
         if not is_out_of_memory(error):
             raise
         done = parts.trainer.global_step
-        problem = f"out of memory after {done} iterations"
+        expected = f"about {parts.module.memory_estimate_mb:.0f} MB"
         remedy = "try image.crop=128, a smaller model.channels, or precision=bf16"
-        told = UserError(problem, f"about {parts.module.memory_estimate_mb:.0f} MB", remedy)
+        told = UserError(f"out of memory after {done} iterations", expected, remedy)
         if done == 0:
             raise told from None
         for callback in parts.trainer.callbacks:  # type: ignore[attr-defined]
             callback.on_train_end(parts.trainer, parts.module)
-        return told
-    return None
+    if parts.trainer.global_step == 0:
+        raise KeyboardInterrupt
+    seconds = time.perf_counter() - started + (0.0 if state is None else state["seconds"])
+    return seconds, told
 
 
 def _check_room(parts: Parts, run_folder: Path) -> None:

@@ -1,4 +1,7 @@
-"""Everything that a fit changes while it runs, as plain values: taken between two iterations, and put back."""
+"""Everything that a fit changes while it runs, as plain values: taken between two iterations, and put back.
+
+A fit may go on in another precision than it was captured in: numbers are then converted, and nothing else changes.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -47,16 +50,16 @@ def put_back(state: dict[str, Any], trainer: pl.Trainer, module: DeepImagePrior)
     """Go on from what :func:`capture` returned, before the first iteration.
 
     Args:
-        state: What was captured, in the same arithmetic.
+        state: What was captured.
         trainer: What runs the fit; its callbacks must be those of then.
         module: The fit, on its device.
     """
     random = state["random"]
-    state = _on_device({key: value for key, value in state.items() if key != "random"}, lambda t: t.to(module.device))
+    state = _moved({key: value for key, value in state.items() if key != "random"}, _to(module))
     module.load_state_dict(state["state_dict"])
     for optimizer, optimizer_state in zip(trainer.optimizers, state["optimizer_states"], strict=True):
         optimizer.load_state_dict(optimizer_state)
-    if state["precision"]:
+    if state["precision"] and trainer.precision_plugin.state_dict():  # fp16's scale of the loss
         trainer.precision_plugin.load_state_dict(state["precision"])
     module.iterate = Iterate(**state["iterate"])
     module.curves.load_state_dict(state["curves"])
@@ -71,12 +74,22 @@ def put_back(state: dict[str, Any], trainer: pl.Trainer, module: DeepImagePrior)
         torch.cuda.set_rng_state(random["cuda"], module.device)
 
 
-def _on_device(value: Any, move: Callable[[Tensor], Tensor]) -> Any:
+def _to(module: DeepImagePrior) -> Callable[[Tensor], Tensor]:
+    """What brings a tensor to the device of a fit, and from float32 to float64 or back if that is what it is in."""
+    device, dtype = module.device, module.observation.dtype
+
+    def move(tensor: Tensor) -> Tensor:
+        return tensor.to(device, dtype if tensor.dtype in (torch.float32, torch.float64) else tensor.dtype)
+
+    return move
+
+
+def _moved(value: Any, move: Callable[[Tensor], Tensor]) -> Any:
     """Move every tensor of nested lists, tuples and dictionaries."""
     if isinstance(value, Tensor):
         return move(value)
     if isinstance(value, dict):
-        return {key: _on_device(item, move) for key, item in value.items()}
+        return {key: _moved(item, move) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(_on_device(item, move) for item in value)
+        return type(value)(_moved(item, move) for item in value)
     return value

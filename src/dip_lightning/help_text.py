@@ -11,7 +11,8 @@ dip: restore an image with Deep Image Prior
 
 Usage: dip [GROUP=OPTION | KEY=VALUE]...      one fit
        dip -m KEY=A,B [GROUP=C,D]...          one fit for each combination
-       dip resume=RUN_FOLDER [iterations=N]   go on with a fit that was interrupted, or give it more iterations
+       dip resume=RUN_FOLDER [iterations=N] [precision=P]
+                                              go on with a fit that was interrupted, or give it more iterations
 
 Examples:
   dip experiment=quickstart                   the sample, as `make run` does

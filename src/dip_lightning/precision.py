@@ -19,6 +19,7 @@ LIGHTNING_PRECISIONS: dict[str, tuple[torch.dtype, torch.dtype | None]] = {
 }
 
 _NAMES = {"64-true": "fp64", "32-true": "fp32", "bf16-mixed": "bf16", "16-mixed": "fp16"}
+_HIGHER = {"bf16": "fp32", "fp16": "fp32", "tf32": "fp32", "fp32": "fp64"}
 
 
 class Precision:
@@ -49,6 +50,23 @@ class Precision:
     def name(self) -> str:
         """The option that this is: ``fp64``, ``fp32``, ``tf32``, ``bf16`` or ``fp16``."""
         return "tf32" if self.tf32 else _NAMES[self.lightning]
+
+    @classmethod
+    def named(cls, name: str) -> "Precision":
+        """Return the precision that an option's name stands for: ``fp64``, ``fp32``, ``tf32``, ``bf16`` or ``fp16``.
+
+        Raises:
+            UserError: There is none of that name.
+        """
+        check_choice("precision", name, ("tf32", *_NAMES.values()))
+        if name == "tf32":
+            return cls("32-true", tf32=True)
+        return cls(next(word for word, option in _NAMES.items() if option == name))
+
+    def higher(self, device: torch.device) -> str | None:
+        """Return the name of the next higher precision that a device knows; None where there is none."""
+        name = _HIGHER.get(self.name)
+        return None if name == "fp64" and device.type == "mps" else name
 
     def check_device(self, device: torch.device) -> None:
         """Refuse a device that would quietly compute in another precision.

@@ -1,6 +1,7 @@
 """Going on with a run that was interrupted, killed, or had too few iterations."""
 
 import json
+import logging
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from dip_lightning.checkpoint_file import FOLDER, find_checkpoint, read_checkpoint
-from dip_lightning.config import register_resolvers
+from dip_lightning.config import compose_config, register_resolvers
 from dip_lightning.data import SAMPLE_PREFIX
 from dip_lightning.errors import UserError
 from dip_lightning.finished import is_complete
@@ -18,8 +19,10 @@ from dip_lightning.report.runs import TILE_FOLDERS
 
 __all__ = ["resume"]
 
+log = logging.getLogger(__name__)
 
-def resume(run_folder: Path, iterations: int | None = None) -> FitResult:
+
+def resume(run_folder: Path, iterations: int | None = None, precision: str | None = None) -> FitResult:
     """Go on with a run, in its folder and with its own configuration.
 
     A run that ended before its first checkpoint begins anew; one in tiles goes on with the first that is missing.
@@ -27,6 +30,8 @@ def resume(run_folder: Path, iterations: int | None = None) -> FitResult:
     Args:
         run_folder: The folder of a run that did not come to its end; or that did, if it is to have more iterations.
         iterations: As many iterations as the run is to have now, no fewer than before; None to leave it.
+        precision: The precision to go on in, as the command line names it: for a run that was out of memory, or did
+            not converge. None for that of the run.
 
     Returns:
         What the fit hands back, as if it had not been interrupted.
@@ -44,6 +49,7 @@ def resume(run_folder: Path, iterations: int | None = None) -> FitResult:
             if any((run_folder / name).is_dir() for name in TILE_FOLDERS):
                 raise UserError(f"iterations={iterations}", "the run's own, for all its tiles", "leave it out")
             cfg.iterations = iterations
+        _set_precision(cfg, precision)
         image, clean = (_where(cfg.image[name], started_in) for name in ("path", "clean"))
         return fit(cfg, run_folder, image=image, clean=clean)
     state = read_checkpoint(checkpoint)
@@ -52,8 +58,15 @@ def resume(run_folder: Path, iterations: int | None = None) -> FitResult:
         if iterations < state["iterations"]:
             raise UserError(f"iterations={iterations}", f"at least the run's own {state['iterations']}", "leave it out")
         cfg.iterations = iterations
+    _set_precision(cfg, precision)
     image, clean = (_find_picture(state, name, run_folder) for name in ("path", "clean"))
     return fit(cfg, run_folder, image=image, clean=clean, resume=checkpoint)
+
+
+def _set_precision(cfg: DictConfig, precision: str | None) -> None:
+    if precision is not None:
+        cfg.precision = compose_config([f"precision={precision}"]).precision
+        log.info("goes on in %s", precision)
 
 
 def _check_unfinished(run_folder: Path, iterations: int | None) -> None:

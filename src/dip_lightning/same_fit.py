@@ -61,7 +61,8 @@ def check_same_fit(state: Mapping[str, Any], about: Mapping[str, Any], path: Pat
     Raises:
         UserError: It is of another model, another picture or another setting; the message says what differs.
     """
-    then, now = (flatten(config, _FREE) for config in (state["config"], about["config"]))
+    # In another precision it is the same fit: numbers are converted.
+    then, now = (flatten(config, (*_FREE, "precision")) for config in (state["config"], about["config"]))
     # The model first: most other settings follow from it.
     differing = sorted((key for key in {*then, *now} if then.get(key) != now.get(key)), key=_model_first)
     if differing:

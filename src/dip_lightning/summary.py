@@ -1,5 +1,6 @@
 """What a run reached, as the plain values of ``summary.json`` and of TensorBoard's HParams tab."""
 
+from collections.abc import Iterator
 from signal import Signals
 from typing import Any
 
@@ -7,6 +8,7 @@ from torch import Tensor
 
 from dip_lightning import environment
 from dip_lightning.callbacks import Detection, DivergenceGuard, Interrupt, OutputEMA, PeakPSNR
+from dip_lightning.config import build
 from dip_lightning.data import Observation
 from dip_lightning.finished import fingerprint
 from dip_lightning.metrics import psnr
@@ -44,7 +46,7 @@ def summarise(parts: Parts, selected: Tensor, iteration: int, seconds: float) ->
         "num_parameters": sum(parameter.numel() for parameter in module.network.parameters()),
         "residual": bool(cfg.residual),
         "dropout": float(cfg.dropout),
-        "precision": parts.precision.name,
+        "precision": build(cfg.precision).name,
         "precision_in_force": parts.precision.describe(next(module.network.parameters()).dtype),
         "seed": cfg.seed,
         "device": environment.describe_device(device),
@@ -82,6 +84,7 @@ def summarise(parts: Parts, selected: Tensor, iteration: int, seconds: float) ->
         "remarks": _remarks(parts, iteration, doubt, quality, noisy),
         "signal": interrupt.signal if interrupt is not None and interrupt.cut_short else None,
         "restores": [] if guard is None else guard.restored_at,
+        "remedies": [] if guard is None else guard.remedies,
         "versions": environment.versions(),
         "git_commit": parts.git_commit,
         "fingerprint": fingerprint(cfg),
@@ -93,8 +96,9 @@ def _reason(parts: Parts, iterations: int) -> str:
     interrupt, guard = parts.find(Interrupt), parts.find(DivergenceGuard)
     if interrupt is not None and interrupt.cut_short and interrupt.signal is not None:
         return f"It was interrupted ({Signals(interrupt.signal).name})."
-    if guard is not None and guard.gave_up:
-        return "It diverged again and again from the same weights; try a smaller lr or precision=fp64."
+    if guard is not None and (guard.gave_up or guard.wants_precision is not None):
+        tried = "nothing helped" if guard.escalate else "try a smaller lr or precision=fp64"
+        return f"It diverged again and again; {tried}."
     detection = parts.find(Detection)
     if detection is not None and detection.ended_fit:
         rules = " and ".join(detection.settled)
@@ -118,6 +122,10 @@ def _remarks(parts: Parts, iteration: int, doubt: str | None, quality: float | N
     remarks = []
     if doubt is not None:
         remarks.append(f"Unsure. {doubt} Look at the picture.")
+    guard = parts.find(DivergenceGuard)
+    if guard is not None and guard.remedies:
+        taken = ", ".join(f"{name}={value:g}" if name == "lr" else f"{name}={value}" for name, value in _changes(guard))
+        remarks.append(f"It diverged repeatedly and went on with {taken}.")
     if quality is not None and noisy is not None and quality < noisy:
         remarks.append("The restored picture is worse than the noisy one.")
     ema = parts.find(OutputEMA)
@@ -128,6 +136,12 @@ def _remarks(parts: Parts, iteration: int, doubt: str | None, quality: float | N
             remedy = f"more iterations, {remedy}"
         remarks.append(f"{share} of the averaged output is still the first, meaningless one: use {remedy}.")
     return remarks
+
+
+def _changes(guard: DivergenceGuard) -> Iterator[tuple[str, Any]]:
+    """What the guard's remedies changed, in their order."""
+    for remedy in guard.remedies:
+        yield from ((name, value) for name, value in remedy.items() if name != "iteration")
 
 
 def hyperparameters(parts: Parts, summary: dict[str, Any]) -> dict[str, Any]:

@@ -133,6 +133,7 @@ def summarise_tiles(cfg: DictConfig, run: TiledRun, part: dict[str, Any]) -> dic
         "remarks": list(_remarks(run, doubt, quality, noisy)),
         "signal": run.signal,
         "restores": [iteration for summary in run.done.values() for iteration in summary["restores"]],
+        "remedies": [remedy for summary in run.done.values() for remedy in summary.get("remedies", ())],
         "digest": run.observation.digest,
         "fingerprint": fingerprint(cfg),
     }

@@ -1,5 +1,7 @@
 """Faults are put into a fit, and the fit must come out well."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,14 +9,17 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
+from dip_lightning import fit as fit_module
 from dip_lightning.callbacks import DivergenceGuard, OutputEMA
 from dip_lightning.config import compose_config
 from dip_lightning.errors import UserError
-from dip_lightning.fit import fit
+from dip_lightning.fit import FitResult, fit
+from dip_lightning.memory import MemoryEstimate, check_memory
 from dip_lightning.module import DeepImagePrior, Iterate
 from dip_lightning.outcome import outputs
 from dip_lightning.parts import Parts, build_parts
 from dip_lightning.precision import Precision
+from dip_lightning.resume import resume
 from dip_lightning.summary import summarise
 from tests.conftest import TINY_UNET
 
@@ -36,11 +41,21 @@ class Fault(pl.Callback):
                 parameter.fill_(torch.nan)
             elif self.kind == "nan in Adam's moments":
                 trainer.optimizers[0].state[parameter]["exp_avg"].fill_(torch.nan)
-            else:
+            elif self.kind == "explosion":
                 parameter.mul_(-100)
+        if self.kind == "dead":  # the last bias: nothing but white comes out, whatever goes in
+            list(pl_module.network.parameters())[-1].fill_(1e4)
+        elif self.kind == "infinite input":
+            pl_module.z.fill_(torch.inf)
+
+    def on_after_backward(self, trainer: pl.Trainer, pl_module: DeepImagePrior) -> None:  # type: ignore[override]
+        if self.kind == "nan in gradients" and pl_module.iterate.iteration in self.at:
+            for parameter in pl_module.network.parameters():
+                assert parameter.grad is not None
+                parameter.grad.fill_(torch.nan)
 
 
-def run(fault: Fault, *overrides: str) -> Parts:
+def run(fault: pl.Callback, *overrides: str) -> Parts:
     cfg = compose_config([*TINY_UNET, "iterations=60", "dropout=0", *overrides])
     parts = build_parts(cfg, None, Precision("32-true"), {})
     parts.trainer.callbacks.append(fault)  # type: ignore[attr-defined]
@@ -54,7 +69,7 @@ def guard_of(parts: Parts) -> DivergenceGuard:
     return guard
 
 
-@pytest.mark.parametrize("kind", ["nan", "explosion"])
+@pytest.mark.parametrize("kind", ["nan", "explosion", "dead"])
 def test_spoiled_weights_are_restored_at_the_next_iteration(kind: str) -> None:
     parts = run(Fault({40}, kind))
     assert guard_of(parts).restored_at == [41]
@@ -64,6 +79,38 @@ def test_spoiled_weights_are_restored_at_the_next_iteration(kind: str) -> None:
     assert fidelity[59] > fidelity[40] - 1.5
     assert all(torch.isfinite(p).all() for p in parts.module.network.parameters())
     assert all(torch.isfinite(b).all() for b in parts.module.network.buffers() if b.is_floating_point())
+
+
+def test_spoiled_gradients_are_gone_at_the_next_iteration() -> None:
+    parts = run(Fault({40}, "nan in gradients"))
+    assert guard_of(parts).restored_at == [41]
+    assert np.isfinite(parts.module.curves.block()["psnr_observation"][42:]).all()
+
+
+def test_a_constant_output_is_dead_however_near_it_is_to_the_observation() -> None:
+    parts = run(Fault({40}, "dead"), "callbacks.divergence_guard.max_drop_db=1000")
+    assert guard_of(parts).restored_at == [41]
+    assert parts.module.iterate.one_pass.std() > 0.01
+
+
+def test_a_constant_output_is_right_where_the_picture_is_constant(tmp_path: Path) -> None:
+    flat = np.full((32, 32), 255, np.uint8)
+    settings = [*TINY_UNET, "iterations=60", "stopping=none"]
+    result = fit(compose_config([*settings, "callbacks.divergence_guard.max_drop_db=1000"]), image=flat)
+    assert result.summary["restores"] == []
+
+
+def test_what_is_wrong_from_the_beginning_does_not_spoil_the_batch_statistics() -> None:
+    class NaNs(pl.Callback):
+        def on_train_batch_start(  # type: ignore[override]
+            self, trainer: pl.Trainer, pl_module: DeepImagePrior, batch: Any, batch_idx: int
+        ) -> None:
+            pl_module.z.fill_(torch.nan if batch_idx < 2 else 0.05)
+
+    parts = run(NaNs())
+    assert guard_of(parts).restored_at == [0, 1]
+    assert all(torch.isfinite(b).all() for b in parts.module.network.buffers() if b.is_floating_point())
+    assert np.isfinite(parts.module.curves.block()["psnr_eval"][-1])
 
 
 def test_spoiled_moments_are_restored_with_the_weights() -> None:
@@ -98,7 +145,8 @@ def test_restores_are_in_the_summary() -> None:
 
 
 def test_a_fit_that_never_gets_past_its_copy_ends_and_says_so() -> None:
-    parts = run(Fault(set(range(30, 60)), "nan"), "callbacks.divergence_guard.max_restores=3")
+    overrides = ("callbacks.divergence_guard.max_restores=3", "callbacks.divergence_guard.escalate=false")
+    parts = run(Fault(set(range(30, 60)), "nan"), *overrides)
     guard = guard_of(parts)
     assert guard.gave_up
     assert len(guard.restored_at) == 3
@@ -108,8 +156,8 @@ def test_a_fit_that_never_gets_past_its_copy_ends_and_says_so() -> None:
 
 @pytest.mark.parametrize("select", ["averaged", "one_pass"])
 def test_a_fit_that_ends_diverged_hands_back_a_good_picture(select: str) -> None:
-    faults = [f"select={select}", "callbacks.divergence_guard.max_restores=1"]
-    parts = run(Fault({30}, "nan"), *faults)
+    guard = "callbacks.divergence_guard"
+    parts = run(Fault({30}, "nan"), f"select={select}", f"{guard}.max_restores=1", f"{guard}.escalate=false")
     assert guard_of(parts).gave_up
     assert torch.isnan(parts.module.iterate.one_pass).any()
     assert torch.isfinite(outputs(parts)[select]).all()
@@ -126,6 +174,7 @@ def test_a_perfect_fit_is_no_divergence() -> None:
     guard, module = DivergenceGuard(), run(Fault(set(), "nan")).module
     trainer = module.trainer
     guard.on_fit_start(trainer, module)
+    guard.on_train_batch_start(trainer, module, None, 0)
     for iteration, fidelity in enumerate([20.0, 156.0, torch.inf, torch.inf, 73.2, 67.4, 52.7, 44.0]):
         module.iterate.iteration = iteration
         module.curves.record("psnr_observation", iteration, torch.tensor(fidelity))
@@ -160,6 +209,100 @@ def test_the_drop_that_counts_can_be_set() -> None:
     # An early fit falls by some tenths of a decibel now and then.
     parts = run(Fault(set(), "nan"), "callbacks.divergence_guard.max_drop_db=0.001")
     assert guard_of(parts).restored_at
+
+
+class While(pl.Callback):
+    """Spoils the weights after every step from iteration 28 on, while a condition holds."""
+
+    def __init__(self, condition: Callable[[pl.Trainer], bool]) -> None:
+        self.condition = condition
+
+    @torch.no_grad()
+    def on_train_batch_end(  # type: ignore[override]
+        self, trainer: pl.Trainer, pl_module: DeepImagePrior, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if pl_module.iterate.iteration >= 28 and self.condition(trainer) and not trainer.should_stop:
+            for parameter in pl_module.network.parameters():
+                parameter.fill_(torch.nan)
+
+
+@pytest.fixture
+def fit_with(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., FitResult]:
+    """Return a function that does a whole fit with a further callback, and three restores to a remedy."""
+
+    def run(fault: pl.Callback, *overrides: str) -> FitResult:
+        def with_fault(*arguments: Any) -> Parts:
+            parts = build_parts(*arguments)
+            parts.trainer.callbacks.append(fault)  # type: ignore[attr-defined]
+            return parts
+
+        monkeypatch.setattr(fit_module, "build_parts", with_fault)
+        settings = ["iterations=60", "callbacks.divergence_guard.max_restores=3", "logger=tensorboard", *overrides]
+        return fit(compose_config([*TINY_UNET, *settings]), tmp_path / "run")
+
+    return run
+
+
+def test_repeated_divergence_lowers_the_learning_rate(
+    fit_with: Callable[..., FitResult], caplog: pytest.LogCaptureFixture
+) -> None:
+    summary = fit_with(While(lambda trainer: trainer.optimizers[0].param_groups[0]["lr"] > 0.001)).summary
+    assert summary["remedies"] == [
+        {"iteration": 31, "lr": pytest.approx(0.0025)},
+        {"iteration": 34, "lr": pytest.approx(0.000625)},
+    ]
+    assert (summary["iterations"], len(summary["restores"])) == (60, 6)
+    assert "It diverged repeatedly and went on with lr=0.0025, lr=0.000625." in summary["remarks"]
+    assert [record.getMessage() for record in caplog.records if "goes on with" in record.getMessage()] == [
+        "iteration 31: restored 3 times; goes on with lr=0.0025",
+        "iteration 34: restored 3 times; goes on with lr=0.000625",
+    ]
+
+
+@pytest.mark.parametrize(("precision", "then", "weights"), [("bf16", "fp32", "float32"), ("fp32", "fp64", "float64")])
+def test_then_it_raises_the_precision_and_keeps_what_was_reached(
+    fit_with: Callable[..., FitResult], precision: str, then: str, weights: str
+) -> None:
+    lightning = Precision.named(precision).lightning
+    result = fit_with(While(lambda trainer: trainer.precision == lightning), f"precision={precision}")
+    summary = result.summary
+    assert [sorted(remedy)[1] for remedy in summary["remedies"]] == ["lr", "lr", "precision"]
+    assert summary["remedies"][2] == {"iteration": 37, "precision": then}
+    assert (summary["iterations"], len(summary["restores"])) == (60, 9)
+    assert (summary["precision"], summary["precision_in_force"]["weights"]) == (precision, weights)
+    assert summary["precision_in_force"]["autocast"] is None
+    curve = result.curves["psnr_averaged"]
+    assert np.isfinite(curve).all()
+    assert curve[-1] > curve[28] + 0.3  # it got on, from where it was, at its own learning rate
+    assert result.curves["psnr_observation"][38] > result.curves["psnr_observation"][25] - 1
+    # More iterations go on in the precision that it had come to.
+    assert result.run_folder is not None
+    longer = resume(result.run_folder, 70).summary
+    assert (longer["precision_in_force"]["weights"], longer["iterations"]) == (weights, 70)
+    assert longer["remedies"] == summary["remedies"]
+
+
+def test_when_nothing_helps_the_best_picture_is_handed_back(fit_with: Callable[..., FitResult]) -> None:
+    result = fit_with(Fault({20}, "infinite input"), "precision=bf16", "callbacks.checkpoint=null")
+    summary = result.summary
+    assert [remedy.get("precision") for remedy in summary["remedies"] if "precision" in remedy] == ["fp32", "fp64"]
+    assert summary["stopping"]["reason"] == "It diverged again and again; nothing helped."
+    assert summary["iterations"] < 60
+    assert summary["selected"]["psnr"] == pytest.approx(result.curves["psnr_averaged"][20], abs=1e-3)
+
+
+def test_a_precision_for_which_there_is_no_memory_ends_the_fit(
+    fit_with: Callable[..., FitResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(parts: Parts) -> MemoryEstimate:
+        if parts.precision.name == "fp64":
+            raise UserError("32x32 pixels take too much", "less", "take less")
+        return check_memory(parts)
+
+    monkeypatch.setattr(fit_module, "check_memory", refuse)
+    result = fit_with(While(lambda trainer: True))
+    assert result.summary["stopping"]["reason"] == "It diverged again and again; nothing helped."
+    assert np.isfinite(result.image).all()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Backtracking: when a fit leaves its course, go back to the last good weights."""
+"""Backtracking: when a fit leaves its course, it goes back to the last good weights, and in the end changes course."""
 
 import logging
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from dip_lightning.checks import check_integer, check_number
+from dip_lightning.checks import check_flag, check_integer, check_number
 from dip_lightning.module import DeepImagePrior
 from dip_lightning.stateful import Stateful
 
@@ -19,6 +19,12 @@ log = logging.getLogger(__name__)
 # From this PSNR to the observation on, a mean error of one grey level of 255, a fit is perfect: what is left moves by
 # many decibels with every step, most of all where the observation is one flat colour.
 _PERFECT = 48.0
+# An output whose values lie no further apart than this has nothing of a picture left: float32 at 1 has steps of 1e-7.
+_FLAT = 1e-6
+# Divergences belong together when they lie within this many iterations.
+_TOGETHER = 500
+# What a smaller learning rate is, and how often it is made smaller before the precision is raised.
+_SMALLER, _TIMES = 0.25, 2
 
 
 class Snapshot(Stateful):
@@ -34,9 +40,9 @@ class Snapshot(Stateful):
         self.moments: list[dict[str, Tensor]] = []  # of each parameter; empty before the first step
 
     def take(self, pl_module: DeepImagePrior, optimizer: torch.optim.Optimizer) -> None:
-        """Copy the present state, on its device."""
-        self.iteration = pl_module.iterate.iteration
-        self.output = pl_module.iterate.one_pass
+        """Copy the present state, on its device; before the first iteration there is no output yet."""
+        if hasattr(pl_module, "iterate"):
+            self.iteration, self.output = pl_module.iterate.iteration, pl_module.iterate.one_pass
         self.network = [tensor.detach().clone() for tensor in _network_tensors(pl_module)]
         states = [optimizer.state.get(parameter, {}) for parameter in pl_module.network.parameters()]
         self.moments = [
@@ -62,20 +68,33 @@ def _network_tensors(pl_module: DeepImagePrior) -> Iterator[Tensor]:
 
 
 class DivergenceGuard(Stateful, pl.Callback):
-    """Restores the last good weights when the PSNR to the observation drops sharply or is no number.
+    """Restores the last good weights when a fit leaves its course, and takes a remedy when it does so repeatedly.
 
-    The DIP code does this on the host, for every copy of the weights. Here the copy stays on the device and is
-    refreshed every ``snapshot_every`` iterations, only from weights whose output was good; Adam's moments go with
-    the weights, since moments that hold a NaN would spoil the next step. The step of a bad iteration is not taken.
+    A fit has left its course when the PSNR to the observation drops sharply or is no number, or when the output is
+    constant where the observation is not (a dead network). The DIP code looks for the drop only, on the host, for
+    every copy of the weights. Here the copy stays on the device and is refreshed every ``snapshot_every`` iterations,
+    only from weights whose output was good; Adam's moments go with the weights, since moments that hold a NaN would
+    spoil the next step. The step of a bad iteration is not taken.
+
+    When ``max_restores`` restores did not help, the learning rate is lowered, to a quarter and then to a sixteenth;
+    then the fit goes on in the next higher precision at its own learning rate, and so on, until no remedy is left:
+    then the fit ends. Nothing that was reached is lost by any of these.
 
     On a CPU every iteration is looked at. On an accelerator a look means waiting for it, so iterations are judged on
     the device, and the verdict is read every ``check_every`` iterations; from the first bad one on, the averaged
     output is held.
+
+    Attributes:
+        restored_at: The iterations at which weights were restored.
+        remedies: What was changed, ``{"iteration": 120, "lr": 0.0025}`` or ``{"iteration": 300, "precision": "fp32"}``.
+        wants_precision: The fit has ended to go on in this precision; None where it has not.
+        gave_up: Whether the fit ended since nothing helped.
+        next_precision: The precision that comes after the one in force, set by the fit; None where there is none.
     """
 
     remembered: ClassVar[tuple[str, ...]] = (
-        *("restored_at", "gave_up"),
-        *("_in_a_row", "_last_change", "_previous", "_diverged"),
+        *("restored_at", "remedies", "gave_up"),
+        *("_since", "_lowered", "_last_change", "_previous", "_diverged"),
     )
 
     def __init__(
@@ -83,15 +102,17 @@ class DivergenceGuard(Stateful, pl.Callback):
         max_drop_db: float = 5.0,
         snapshot_every: int = 25,
         check_every: int | None = None,
-        max_restores: int = 10,
+        max_restores: int = 5,
+        escalate: bool = True,
     ) -> None:
-        """Set what counts as leaving the course.
+        """Set what counts as leaving the course, and what is done about it.
 
         Args:
             max_drop_db: The largest fall of the PSNR to the observation from one iteration to the next, in dB.
             snapshot_every: Iterations between two copies of good weights.
             check_every: Iterations between two looks at the verdict; None for 1 on a CPU and 25 elsewhere.
-            max_restores: Restores of one and the same copy after which the fit ends, since it does not get past it.
+            max_restores: Restores within 500 iterations after which the next remedy is taken.
+            escalate: Whether there are remedies: a lower learning rate, then a higher precision. False ends the fit.
 
         Raises:
             UserError: A value is not allowed.
@@ -99,23 +120,40 @@ class DivergenceGuard(Stateful, pl.Callback):
         name = "callbacks.divergence_guard."
         self.max_drop_db = check_number(name + "max_drop_db", max_drop_db, 0, low_open=True, example=5)
         self.snapshot_every = check_integer(name + "snapshot_every", snapshot_every, 1, example=25)
-        self.max_restores = check_integer(name + "max_restores", max_restores, 1, example=10)
+        self.max_restores = check_integer(name + "max_restores", max_restores, 1, example=5)
+        self.escalate = check_flag(name + "escalate", escalate)
         if check_every is not None:
             check_integer(name + "check_every", check_every, 1, example=25)
         self.check_every = check_every
+        self.next_precision: str | None = None
+        self.wants_precision: str | None = None
         self.restored_at: list[int] = []
+        self.remedies: list[dict[str, Any]] = []
         self.gave_up = False
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: DeepImagePrior) -> None:  # type: ignore[override]
         """Forget an earlier fit."""
         self.restored_at = []
+        self.remedies = []
         self.gave_up = False
+        self.wants_precision = None
         self._snapshot: Snapshot | None = None
-        self._in_a_row = 0
+        self._since = 0  # restores before the last remedy no longer count
+        self._lowered = 0
         self._last_change = 0
         self._previous: Tensor | None = None
         self._diverged = torch.zeros((), dtype=torch.bool, device=pl_module.device)
         self._looks_every = self.check_every or (1 if pl_module.device.type == "cpu" else 25)
+        low, high = pl_module.observation.aminmax()
+        self._is_picture = bool(high - low > _FLAT)
+
+    def on_train_batch_start(  # type: ignore[override]
+        self, trainer: pl.Trainer, pl_module: DeepImagePrior, batch: Any, batch_idx: int
+    ) -> None:
+        """Copy the first weights: even the first output may be no number, and spoil the batch statistics."""
+        if self._snapshot is None:
+            self._snapshot = Snapshot()
+            self._snapshot.take(pl_module, trainer.optimizers[0])
 
     @property
     def last_good_output(self) -> Tensor | None:
@@ -143,6 +181,9 @@ class DivergenceGuard(Stateful, pl.Callback):
         # "Not greater" is also true of a NaN.
         floor = fidelity.new_tensor(-torch.inf) if self._previous is None else self._previous - self.max_drop_db
         self._diverged = self._diverged | ~(fidelity > floor)
+        if self._is_picture:
+            low, high = pl_module.iterate.one_pass.aminmax()
+            self._diverged = self._diverged | (high - low <= _FLAT)
         self._previous = fidelity
         pl_module.iterate.diverged = self._diverged
         if iteration % self._looks_every == 0:
@@ -152,30 +193,44 @@ class DivergenceGuard(Stateful, pl.Callback):
         self, iteration: int, trainer: pl.Trainer, pl_module: DeepImagePrior, optimizer: torch.optim.Optimizer
     ) -> None:
         """Read the verdict: keep a copy of good weights, or go back to the last one."""
+        assert self._snapshot is not None
         if not bool(self._diverged):
             # Weights just restored are no progress: a fresh copy waits for as many good iterations as any other.
-            if self._snapshot is None or iteration - self._last_change >= self.snapshot_every:
-                self._snapshot = self._snapshot or Snapshot()
+            if self._snapshot.output is None or iteration - self._last_change >= self.snapshot_every:
                 self._snapshot.take(pl_module, optimizer)
                 self._last_change = iteration
-                self._in_a_row = 0
             return
         self.restored_at.append(iteration)
         pl_module.curves.record("restores", iteration, torch.tensor(float(len(self.restored_at))))
-        self._in_a_row += 1
         self._last_change = iteration
-        if self._snapshot is not None:
-            self._snapshot.restore(pl_module, optimizer)
-            log.warning(
-                "iteration %d: the fit diverged; restored the weights of iteration %d",
-                iteration,
-                self._snapshot.iteration,
-            )
+        self._snapshot.restore(pl_module, optimizer)
+        of = "before the first" if self._snapshot.output is None else f"of iteration {self._snapshot.iteration}"
+        log.warning("iteration %d: the fit diverged; restored the weights %s", iteration, of)
         # Without gradients the optimiser leaves the parameters alone: the step of a bad iteration is not taken.
         optimizer.zero_grad(set_to_none=True)
         self._previous = None
         self._diverged = torch.zeros_like(self._diverged)
-        if self._in_a_row >= self.max_restores:
+        recent = [one for one in self.restored_at[self._since :] if iteration - one < _TOGETHER]
+        if len(recent) >= self.max_restores:
+            self._remedy(iteration, trainer, optimizer)
+
+    def _remedy(self, iteration: int, trainer: pl.Trainer, optimizer: torch.optim.Optimizer) -> None:
+        """Take the next remedy, or end the fit."""
+        group, times = optimizer.param_groups[0], len(self.restored_at) - self._since
+        self._since = len(self.restored_at)
+        if self.escalate and self._lowered < _TIMES:
+            self._lowered += 1
+            group["lr"] *= _SMALLER
+            self.remedies.append({"iteration": iteration, "lr": group["lr"]})
+            log.warning("iteration %d: restored %d times; goes on with lr=%g", iteration, times, group["lr"])
+            return
+        trainer.should_stop = True
+        if self.escalate and self.next_precision is not None:
+            group["lr"] /= _SMALLER**self._lowered
+            self._lowered = 0
+            self.wants_precision = self.next_precision
+            self.remedies.append({"iteration": iteration, "precision": self.next_precision})
+            log.warning("iteration %d: restored %d times; goes on in %s", iteration, times, self.next_precision)
+        else:
             self.gave_up = True
-            trainer.should_stop = True
-            log.warning("iteration %d: restored %d times in a row; the fit ends here", iteration, self._in_a_row)
+            log.warning("iteration %d: restored %d times, and nothing is left to try; it ends here", iteration, times)

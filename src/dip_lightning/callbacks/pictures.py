@@ -58,4 +58,5 @@ def _show(loggers: list[Logger], images: dict[str, Tensor | None], step: int) ->
         if isinstance(logger, TensorBoardLogger):
             for name, image in images.items():
                 if image is not None:
-                    logger.experiment.add_image(f"image/{name}", image[0].clamp(0, 1).float(), step)
+                    image = image[0].nan_to_num(0).clamp(0, 1).float()  # of a fit that has left its course
+                    logger.experiment.add_image(f"image/{name}", image, step)
