@@ -135,5 +135,5 @@ def _wrap(head: str, text: str, column: int = 46, width: int = 118) -> str:
     if not lines:
         return head
     indent = "\n" + " " * column
-    first = f"{head:<{column}}" if len(head) < column else head + indent
+    first = f"{head:<{column}}" if len(head) < column - 1 else head + indent
     return first + indent.join(lines)
