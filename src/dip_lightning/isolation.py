@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
+from dip_lightning.allocator import memory_kept
 from dip_lightning.logging_guard import quiet_writers
 
 __all__ = ["isolated"]
@@ -33,7 +34,7 @@ def isolated() -> Iterator[None]:
                 warnings.filterwarnings("ignore", message=f".*{remark}")
             # Named, since fork_rng otherwise wakes every GPU of the machine.
             used = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
-            with torch.random.fork_rng(devices=used), quiet_writers():
+            with torch.random.fork_rng(devices=used), quiet_writers(), memory_kept():
                 yield
     finally:
         logger.setLevel(level)

@@ -113,6 +113,9 @@ class DeepImagePrior(pl.LightningModule):
 
     def forward(self, z: Tensor) -> Tensor:
         """Compute f_θ(z): (1, C_z, H, W) → (1, C, H, W), in the observation's type whatever the autocast."""
+        kind = z.device.type
+        if torch.is_autocast_enabled(kind):  # once, rather than in each layer that it goes into
+            z = z.to(torch.get_autocast_dtype(kind))
         out: Tensor = self.network(z)
         return out.to(self.observation.dtype)
 
@@ -145,7 +148,13 @@ class DeepImagePrior(pl.LightningModule):
         """Return z plus fresh Gaussian noise, (1, C_z, H, W)."""
         if self.input_noise_std == 0:
             return self.z
-        return torch.randn_like(self.z).mul_(self.input_noise_std).add_(self.z)
+        _, channels, height, width = self.z.shape
+        # Drawn in one run of memory whatever the layout of z: numbers in another order are drawn four times as slowly.
+        if self.z.is_contiguous(memory_format=torch.channels_last):
+            noise = self.z.new_empty((1, height, width, channels)).normal_().permute(0, 3, 1, 2)
+        else:
+            noise = self.z.new_empty((1, channels, height, width)).normal_()
+        return noise.mul_(self.input_noise_std).add_(self.z)
 
     @torch.no_grad()
     def evaluate(self) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from dip_lightning.checks import check_choice, check_flag, check_integer
 from dip_lightning.errors import UserError
 from dip_lightning.models.layers import DROPOUT_PLACES, conv, conv_norm_act, make_dropout, make_output
+from dip_lightning.models.resampling import double
 
 __all__ = ["UPSAMPLES", "Hourglass"]
 
@@ -144,8 +145,7 @@ class Hourglass(nn.Module, ABC):
         """Double (N, C, h, w) and cut it to the height and width of ``outer``, which may be odd."""
         if not self.hourglass:
             return inner
-        align = False if self.upsample == "bilinear" else None
-        doubled = F.interpolate(inner, scale_factor=2, mode=self.upsample, align_corners=align)
+        doubled = double(inner, self.upsample)
         return doubled[..., : outer.shape[-2], : outer.shape[-1]]
 
     def _continue_border(self, z: Tensor) -> Tensor:

@@ -1,12 +1,13 @@
 """The layers that the networks are built from. All tensors are (N, C, H, W)."""
 
 from collections.abc import Callable
-from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dip_lightning.checks import check_choice, check_number
+from dip_lightning.models.resampling import ReflectConv2d
 
 __all__ = [
     "ACTIVATIONS",
@@ -14,6 +15,7 @@ __all__ = [
     "DROPOUT_PLACES",
     "OUTPUTS",
     "PADDINGS",
+    "Dropout",
     "PointwiseSampling",
     "ResidualBlock",
     "conv",
@@ -32,13 +34,36 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "gelu": nn.GELU,
 }
 
-# How `nn.Conv2d` calls the ways to continue the border.
-PADDINGS: dict[str, Literal["reflect", "zeros"]] = {"reflect": "reflect", "zeros": "zeros"}
+# How the border is continued.
+PADDINGS: dict[str, type[nn.Conv2d]] = {"reflect": ReflectConv2d, "zeros": nn.Conv2d}
 
 # Where dropout stands: between blocks, or also behind the activations inside them, so behind every Conv → BN → Act.
 DROPOUT_PLACES = ("block", "layer")
 
-DROPOUT_KINDS: dict[str, Callable[[float], nn.Module]] = {"element": nn.Dropout, "channel": nn.Dropout2d}
+
+class Dropout(nn.Dropout):
+    """``nn.Dropout``, whose numbers are drawn several times as fast on a CPU: four from each 64 random bits.
+
+    The probability is rounded to a multiple of 1/65536.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Set activations of (N, C, H, W) to zero, while training, and scale the others by 1/(1 − p)."""
+        if not self.training or input.device.type != "cpu" or not input.is_contiguous(memory_format=_layout(input)):
+            return super().forward(input)
+        count = input.numel()
+        bits = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)[:count]
+        dropped = bits < min(round(self.p * 65536), 65535) - 32768
+        scale = torch.where(dropped, input.new_zeros(()), input.new_tensor(1 / (1 - self.p)))
+        # Numbers for one run of memory, whatever the order of the dimensions.
+        return input * scale.as_strided(input.shape, input.stride())
+
+
+def _layout(x: Tensor) -> torch.memory_format:
+    return torch.contiguous_format if x.is_contiguous() else torch.channels_last
+
+
+DROPOUT_KINDS: dict[str, Callable[[float], nn.Module]] = {"element": Dropout, "channel": nn.Dropout2d}
 
 # What stands behind the last convolution. Without a sigmoid the values are not bounded.
 OUTPUTS: dict[str, Callable[[], nn.Module]] = {"sigmoid": nn.Sigmoid, "linear": nn.Identity}
@@ -81,10 +106,11 @@ def conv(
         UserError: The padding is unknown.
     """
     border = kernel_size // 2
-    mode = PADDINGS[check_choice("model.padding", padding, PADDINGS)] if border else "zeros"
+    check_choice("model.padding", padding, PADDINGS)
     if kernel_size == 1 and stride > 1 and in_channels < _SAFE_CHANNELS:
         return PointwiseSampling(in_channels, out_channels, kernel_size, stride, bias=bias)
-    return nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=border, bias=bias, padding_mode=mode)
+    kind = PADDINGS[padding] if border else nn.Conv2d
+    return kind(in_channels, out_channels, kernel_size, stride, padding=border, bias=bias)
 
 
 def conv_norm_act(
