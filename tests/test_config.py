@@ -40,6 +40,7 @@ CHANGES: dict[str, tuple[Any, ...]] = {
     "input_scale": (0.2,),
     "input_noise_std": (0.2,),
     "channels_last": ("false",),
+    "compile": ("default",),  # in tests/test_compile.py
     "save_checkpoint": ("false",),
     "tile": (16, [*TINY_UNET, "overlap=8", "stopping=none"]),
     "overlap": (0, [*TINY_UNET, "tile=16", "overlap=8", "stopping=none"]),
@@ -175,7 +176,7 @@ def test_the_table_above_names_every_key() -> None:
     assert sorted(CHANGES) == sorted(keys())
 
 
-@pytest.mark.parametrize("key", sorted(set(CHANGES) - {"trainer.accelerator", "precision.tf32"}))
+@pytest.mark.parametrize("key", sorted(set(CHANGES) - {"trainer.accelerator", "precision.tf32", "compile"}))
 def test_every_key_has_an_effect(key: str, tmp_path: Path) -> None:
     value, *rest = CHANGES[key]
     base = list(TINY_UNET) if not rest else rest[0] if len(rest[0]) > 2 else [*TINY_UNET, *rest[0]]

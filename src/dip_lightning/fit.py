@@ -23,6 +23,7 @@ from dip_lightning.errors import UserError
 from dip_lightning.fit_state import capture
 from dip_lightning.isolation import isolated
 from dip_lightning.memory import check_memory, is_out_of_memory
+from dip_lightning.mistakes import of_compilation
 from dip_lightning.outcome import Outcome, log_final_figures, select, to_image
 from dip_lightning.parts import Parts, Pictures, build_data, build_parts
 from dip_lightning.precision import Precision
@@ -247,7 +248,10 @@ def _run(parts: Parts, state: Mapping[str, Any] | None) -> tuple[float, UserErro
         parts.trainer.fit(parts.module, datamodule=parts.data)
     except Exception as error:
         if not is_out_of_memory(error):
-            raise
+            told = of_compilation(error)
+            if told is None:
+                raise
+            raise told from None
         done = parts.trainer.global_step
         expected = f"about {parts.module.memory_estimate_mb:.0f} MB"
         remedy = "try image.crop=128, a smaller model.channels, or precision=bf16"

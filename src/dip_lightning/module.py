@@ -7,12 +7,15 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from dip_lightning.checks import check_number
+from dip_lightning.checks import check_choice, check_number
 from dip_lightning.curves import Curves
 from dip_lightning.metrics import psnr
 from dip_lightning.objective import mse
 
-__all__ = ["DeepImagePrior", "Iterate"]
+__all__ = ["COMPILATIONS", "DeepImagePrior", "Iterate"]
+
+# What `torch.compile` is told, by the words of the option `compile`; None for no compilation.
+COMPILATIONS: dict[str, str | None] = {"none": None, "default": "default", "graphs": "reduce-overhead"}
 
 
 @dataclass
@@ -70,6 +73,7 @@ class DeepImagePrior(pl.LightningModule):
         operator: nn.Module | None = None,
         sigma: float | None = None,
         seed: int = 0,
+        compilation: str = "none",
     ) -> None:
         """Draw the fixed input z ~ U(0, 1) · input_scale, as in the DIP code.
 
@@ -86,6 +90,8 @@ class DeepImagePrior(pl.LightningModule):
                 identity (denoising). Its output has the observation's shape.
             sigma: Standard deviation of the noise on the scale 0 to 255, for the stopping rules that need one.
             seed: Seed of z, independent of the network's own initialisation.
+            compilation: A key of :data:`COMPILATIONS`: whether ``torch.compile`` makes one program of the network, and
+                a CUDA graph of that. The LightningModule itself is never compiled.
 
         Raises:
             UserError: A value is not allowed.
@@ -95,6 +101,12 @@ class DeepImagePrior(pl.LightningModule):
         check_number("input_noise_std", input_noise_std, 0, example=0.033)
         check_number("lr", lr, 0, low_open=True, example=0.01)
         self.network = network
+        mode = COMPILATIONS[check_choice("compile", compilation, COMPILATIONS)]
+        # The method is compiled, not the module: that would become a second one with the same weights.
+        self._compiled: Callable[[Tensor], Tensor] | None = None
+        if mode is not None:
+            self._compiled = torch.compile(network.forward, mode=mode)
+        self._reuses_output = mode == "reduce-overhead"
         self.objective = objective
         self.operator = operator if operator is not None else nn.Identity()
         self.lr = lr
@@ -116,7 +128,11 @@ class DeepImagePrior(pl.LightningModule):
         kind = z.device.type
         if torch.is_autocast_enabled(kind):  # once, rather than in each layer that it goes into
             z = z.to(torch.get_autocast_dtype(kind))
-        out: Tensor = self.network(z)
+        # In evaluation mode, which is rare, a second program would have to be built.
+        compiled = self._compiled if self.network.training else None
+        out: Tensor = self.network(z) if compiled is None else compiled(z)
+        if self._reuses_output:  # a CUDA graph writes the next output over this one
+            out = out.clone()
         return out.to(self.observation.dtype)
 
     def on_train_start(self) -> None:

@@ -194,6 +194,7 @@ def _build_module(cfg: DictConfig, network: nn.Module, observation: Observation,
         objective=objective,
         sigma=observation.sigma_in_force,
         seed=seed,
+        compilation=cfg.compile,
     )
     if check_flag("channels_last", cfg.channels_last):
         module.to(memory_format=torch.channels_last)

@@ -1,0 +1,157 @@
+"""Seconds until the averaged output is as good as float32 gets, within 0.1 dB: a faster iteration alone wins nothing.
+
+For each seed, the first setting is fitted for all iterations; its averaged peak, less 0.1 dB, is the aim of that seed.
+Then every setting's fit of that seed tells the first iteration that reaches the aim, and the seconds until then. Fits
+alternate; each is a whole fit with every default callback but the progress bar, and without stopping rules, which would
+end them at different iterations.
+
+    python benchmarks/time_to_quality.py [--size 128] [--iterations 2000] [--seeds 0,1,2] [--out FOLDER]
+        [--settings "precision=fp32" "precision=bf16"] [--overrides "model=unet"]
+
+Finished fits are passed over and an interrupted one goes on, so that the same command goes on where it was. Writes
+`quality.csv` and `curves.png` into the folder.
+"""
+
+import argparse
+import csv
+import shlex
+import statistics
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from dip_lightning.config import compose_config
+from dip_lightning.finished import is_finished
+from dip_lightning.fit import fit
+from dip_lightning.report.runs import find_runs, read_curves
+from dip_lightning.same_fit import resumable
+
+# How far from the reference's peak is as good, in dB.
+WITHIN = 0.1
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one fit reached.
+
+    Attributes:
+        setting: As it was given.
+        seed: Of the fit.
+        averaged: PSNR of the averaged output in each iteration, in dB.
+        seconds_per_iteration: Of the whole fit.
+        peak: The greatest of ``averaged``.
+        difference: That, less the reference's, in dB.
+        reached: The first iteration that is as good as the reference's peak, within 0.1 dB; None where none is.
+    """
+
+    setting: str
+    seed: int
+    averaged: NDArray[np.floating]
+    seconds_per_iteration: float
+    difference: float
+    reached: int | None
+
+    @property
+    def peak(self) -> float:
+        """The greatest PSNR of the averaged output."""
+        return float(np.max(self.averaged))
+
+    @property
+    def seconds(self) -> float | None:
+        """Seconds until it is reached."""
+        return None if self.reached is None else (self.reached + 1) * self.seconds_per_iteration
+
+
+def run_fit(folder: Path, overrides: list[str]) -> tuple[NDArray[np.floating], float]:
+    """Fit, or read what was fitted; returns the averaged curve and seconds an iteration."""
+    cfg = compose_config([*overrides, "stopping=none", "callbacks.fit_progress=null", "logger=none"])
+    if not is_finished(folder, cfg):
+        fit(cfg, folder, resume=resumable(folder, cfg))
+    if not is_finished(folder, cfg):
+        sys.exit("interrupted; the same command goes on")
+    (run,) = find_runs([folder])
+    return read_curves(folder / "curves.csv")["psnr_averaged"], run.summary["seconds_per_iteration"]
+
+
+def judge(setting: str, seed: int, fitted: tuple[NDArray[np.floating], float], best: float) -> Result:
+    """Compare a fit with the reference's peak."""
+    averaged, seconds = fitted
+    good = np.flatnonzero(averaged >= best - WITHIN)
+    return Result(setting, seed, averaged, seconds, float(averaged.max()) - best, int(good[0]) if len(good) else None)
+
+
+def table(results: list[Result], settings: list[str]) -> str:
+    """Write the table: a line for each setting, means over the seeds."""
+    lines = [
+        "| setting | s / iteration | peak averaged (dB) | less the reference's | as good at | after (s) | ratio |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    first = {result.seed: result.seconds for result in results if result.setting == settings[0]}
+    for setting in settings:
+        own = [result for result in results if result.setting == setting]
+        step = statistics.median(result.seconds_per_iteration for result in own)
+        peak, difference = (statistics.mean(getattr(r, name) for r in own) for name in ("peak", "difference"))
+        reached = [r for r in own if r.seconds is not None]
+        cells = ["never", "", ""]
+        if reached:
+            ratios = [(first[r.seed] or 0) / (r.seconds or 1) for r in reached]
+            cells = [
+                ", ".join(str(r.reached) for r in reached)
+                + (f" ({len(reached)} of {len(own)})" if own != reached else ""),
+                f"{statistics.mean(r.seconds or 0 for r in reached):.0f}",
+                f"{statistics.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})",
+            ]
+        lines.append(f"| {setting} | {step:.4f} | {peak:.2f} | {difference:+.2f} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def write(results: list[Result], settings: list[str], out: Path) -> None:
+    """Write what was measured as a table and a figure."""
+    with (out / "quality.csv").open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(["setting", "seed", "peak", "difference", "seconds_per_iteration", "reached", "seconds"])
+        for r in results:
+            rows.writerow([r.setting, r.seed, r.peak, r.difference, r.seconds_per_iteration, r.reached, r.seconds])
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for number, setting in enumerate(settings):
+        for index, result in enumerate(r for r in results if r.setting == setting):
+            seconds = np.arange(1, len(result.averaged) + 1) * result.seconds_per_iteration
+            axes.plot(seconds, result.averaged, color=f"C{number}", lw=1, label=setting if index == 0 else None)
+    top = max(result.peak for result in results)
+    axes.set(xlabel="seconds", ylabel="PSNR of the averaged output (dB)", ylim=(top - 8, top + 0.3))
+    axes.legend()
+    figure.savefig(out / "curves.png", dpi=110)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--iterations", type=int, default=2000)
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--out", type=Path, default=Path("outputs/time-to-quality"))
+    parser.add_argument("--settings", nargs="+", default=["precision=fp32", "precision=bf16"], help="each one argument")
+    parser.add_argument("--overrides", default="model=unet", help="of all settings, as for dip, in one argument")
+    options = parser.parse_args()
+    common = [f"image.crop={options.size}", f"iterations={options.iterations}", *shlex.split(options.overrides)]
+    results = []
+    for seed in map(int, options.seeds.split(",")):
+        best = None
+        for setting in options.settings:
+            name = "-".join([*shlex.split(options.overrides), *shlex.split(setting)]).replace("/", "_")
+            folder = options.out / f"{options.size}-{name}-seed{seed}"
+            fitted = run_fit(folder, [*common, *shlex.split(setting), f"seed={seed}"])
+            best = float(fitted[0].max()) if best is None else best
+            results.append(judge(setting, seed, fitted, best))
+            print(f"seed {seed}, {setting}: peak {results[-1].peak:.2f} dB", file=sys.stderr, flush=True)
+    write(results, options.settings, options.out)
+    print(table(results, options.settings))
+
+
+if __name__ == "__main__":
+    main()
