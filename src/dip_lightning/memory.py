@@ -171,8 +171,8 @@ def estimate_memory(parts: Parts, *, lightning: str | None = None, network: nn.M
     network = module.network if network is None else network
     step = measure_step(network, module.z.shape[1], device=device, weights=weights, autocast=autocast)
     state = sum(tensor.numel() for tensor in network.state_dict().values()) * weights.itemsize
-    # Adam's two moments; the guard's copy of weights and moments, and the next one while it is made.
-    copies = 2 + (6 if parts.find(DivergenceGuard) is not None else 0)
+    # Adam's two moments; the guard's first weights, its copy of weights and moments, and the next one while it is made.
+    copies = 2 + (7 if parts.find(DivergenceGuard) is not None else 0)
     on_cpu = device.type == "cpu"
     if not on_cpu or weights is not torch.float32:
         copies += 1  # the weights where, or as what, they are not yet

@@ -174,6 +174,7 @@ def test_a_perfect_fit_is_no_divergence() -> None:
     guard, module = DivergenceGuard(), run(Fault(set(), "nan")).module
     trainer = module.trainer
     guard.on_fit_start(trainer, module)
+    guard.on_train_start(trainer, module)
     guard.on_train_batch_start(trainer, module, None, 0)
     for iteration, fidelity in enumerate([20.0, 156.0, torch.inf, torch.inf, 73.2, 67.4, 52.7, 44.0]):
         module.iterate.iteration = iteration
@@ -280,6 +281,24 @@ def test_then_it_raises_the_precision_and_keeps_what_was_reached(
     longer = resume(result.run_folder, 70).summary
     assert (longer["precision_in_force"]["weights"], longer["iterations"]) == (weights, 70)
     assert longer["remedies"] == summary["remedies"]
+
+
+def test_a_network_that_died_early_begins_anew_with_a_smaller_learning_rate(
+    fit_with: Callable[..., FitResult], caplog: pytest.LogCaptureFixture
+) -> None:
+    class Dies(Fault):
+        """Saturates the output, but for what makes a picture of it, so that it is copied; then altogether."""
+
+        @torch.no_grad()
+        def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+            if trainer.optimizers[0].param_groups[0]["lr"] > 0.005:
+                list(pl_module.network.parameters())[-1].fill_(4.0 if batch_idx < 27 else 1e4)
+
+    result = fit_with(Dies(set(), ""), "callbacks.divergence_guard.max_drop_db=1000")
+    assert [remedy["lr"] for remedy in result.summary["remedies"]] == [pytest.approx(0.0025)]
+    assert any("begins anew with the first weights" in record.getMessage() for record in caplog.records)
+    assert result.summary["one_pass"]["peak_iteration"] > 50
+    assert result.curves["psnr_observation"][-1] > 10
 
 
 def test_when_nothing_helps_the_best_picture_is_handed_back(fit_with: Callable[..., FitResult]) -> None:

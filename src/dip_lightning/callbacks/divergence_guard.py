@@ -1,6 +1,7 @@
 """Backtracking: when a fit leaves its course, it goes back to the last good weights, and in the end changes course."""
 
 import logging
+import math
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dip_lightning.checks import check_flag, check_integer, check_number
+from dip_lightning.metrics import psnr
 from dip_lightning.module import DeepImagePrior
 from dip_lightning.stateful import Stateful
 
@@ -19,8 +21,8 @@ log = logging.getLogger(__name__)
 # From this PSNR to the observation on, a mean error of one grey level of 255, a fit is perfect: what is left moves by
 # many decibels with every step, most of all where the observation is one flat colour.
 _PERFECT = 48.0
-# An output whose values lie no further apart than this has nothing of a picture left: float32 at 1 has steps of 1e-7.
-_FLAT = 1e-6
+# An output whose values lie no further apart than this share of the observation's has nothing of a picture left.
+_FLAT = 1e-3
 # Divergences belong together when they lie within this many iterations.
 _TOGETHER = 500
 # What a smaller learning rate is, and how often it is made smaller before the precision is raised.
@@ -30,19 +32,24 @@ _SMALLER, _TIMES = 0.25, 2
 class Snapshot(Stateful):
     """A copy of everything an optimiser step changes (weights, batch statistics, Adam's moments), and their output."""
 
-    remembered: ClassVar[tuple[str, ...]] = ("iteration", "output", "network", "moments")
+    remembered: ClassVar[tuple[str, ...]] = ("iteration", "output", "fidelity", "network", "moments")
 
     def __init__(self) -> None:
         """Begin empty."""
         self.iteration = -1
         self.output: Tensor | None = None
+        self.fidelity = -math.inf  # PSNR of the output to the observation, in dB
         self.network: list[Tensor] = []
         self.moments: list[dict[str, Tensor]] = []  # of each parameter; empty before the first step
 
     def take(self, pl_module: DeepImagePrior, optimizer: torch.optim.Optimizer) -> None:
-        """Copy the present state, on its device; before the first iteration there is no output yet."""
-        if hasattr(pl_module, "iterate"):
-            self.iteration, self.output = pl_module.iterate.iteration, pl_module.iterate.one_pass
+        """Copy the present state, on its device."""
+        self.iteration, self.output = pl_module.iterate.iteration, pl_module.iterate.one_pass
+        self.fidelity = float(pl_module.curves.value("psnr_observation", self.iteration))
+        self.take_weights(pl_module, optimizer)
+
+    def take_weights(self, pl_module: DeepImagePrior, optimizer: torch.optim.Optimizer) -> None:
+        """Copy the state without an output; before the first iteration there is none."""
         self.network = [tensor.detach().clone() for tensor in _network_tensors(pl_module)]
         states = [optimizer.state.get(parameter, {}) for parameter in pl_module.network.parameters()]
         self.moments = [
@@ -78,7 +85,8 @@ class DivergenceGuard(Stateful, pl.Callback):
 
     When ``max_restores`` restores did not help, the learning rate is lowered, to a quarter and then to a sixteenth;
     then the fit goes on in the next higher precision at its own learning rate, and so on, until no remedy is left:
-    then the fit ends. Nothing that was reached is lost by any of these.
+    then the fit ends. Nothing that was reached is lost by any of these; only where the last good output is worse than a
+    constant image, a remedy begins anew with the first weights.
 
     On a CPU every iteration is looked at. On an accelerator a look means waiting for it, so iterations are judged on
     the device, and the verdict is read every ``check_every`` iterations; from the first bad one on, the averaged
@@ -144,16 +152,23 @@ class DivergenceGuard(Stateful, pl.Callback):
         self._previous: Tensor | None = None
         self._diverged = torch.zeros((), dtype=torch.bool, device=pl_module.device)
         self._looks_every = self.check_every or (1 if pl_module.device.type == "cpu" else 25)
-        low, high = pl_module.observation.aminmax()
-        self._is_picture = bool(high - low > _FLAT)
+        observation = pl_module.observation
+        low, high = observation.aminmax()
+        self._flat = float(high - low) * _FLAT  # 0 for a flat picture: any output may be as flat
+        constant = psnr(observation.mean(dim=(2, 3), keepdim=True).expand_as(observation), observation)
+        self._constant = float(constant)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: DeepImagePrior) -> None:  # type: ignore[override]
+        """Copy the first weights: here they are those of the seed, also where an earlier state is put back later."""
+        self._first = Snapshot()
+        self._first.take_weights(pl_module, trainer.optimizers[0])
 
     def on_train_batch_start(  # type: ignore[override]
         self, trainer: pl.Trainer, pl_module: DeepImagePrior, batch: Any, batch_idx: int
     ) -> None:
-        """Copy the first weights: even the first output may be no number, and spoil the batch statistics."""
+        """Begin with the first weights: even the first output may be no number, and spoil the batch statistics."""
         if self._snapshot is None:
-            self._snapshot = Snapshot()
-            self._snapshot.take(pl_module, trainer.optimizers[0])
+            self._snapshot = self._first
 
     @property
     def last_good_output(self) -> Tensor | None:
@@ -181,9 +196,9 @@ class DivergenceGuard(Stateful, pl.Callback):
         # "Not greater" is also true of a NaN.
         floor = fidelity.new_tensor(-torch.inf) if self._previous is None else self._previous - self.max_drop_db
         self._diverged = self._diverged | ~(fidelity > floor)
-        if self._is_picture:
+        if self._flat > 0:
             low, high = pl_module.iterate.one_pass.aminmax()
-            self._diverged = self._diverged | (high - low <= _FLAT)
+            self._diverged = self._diverged | (high - low <= self._flat)
         self._previous = fidelity
         pl_module.iterate.diverged = self._diverged
         if iteration % self._looks_every == 0:
@@ -197,6 +212,7 @@ class DivergenceGuard(Stateful, pl.Callback):
         if not bool(self._diverged):
             # Weights just restored are no progress: a fresh copy waits for as many good iterations as any other.
             if self._snapshot.output is None or iteration - self._last_change >= self.snapshot_every:
+                self._snapshot = Snapshot()
                 self._snapshot.take(pl_module, optimizer)
                 self._last_change = iteration
             return
@@ -212,6 +228,10 @@ class DivergenceGuard(Stateful, pl.Callback):
         self._diverged = torch.zeros_like(self._diverged)
         recent = [one for one in self.restored_at[self._since :] if iteration - one < _TOGETHER]
         if len(recent) >= self.max_restores:
+            if self._snapshot.fidelity < self._constant:
+                self._snapshot = self._first
+                self._snapshot.restore(pl_module, optimizer)
+                log.warning("iteration %d: nothing had been reached yet; begins anew with the first weights", iteration)
             self._remedy(iteration, trainer, optimizer)
 
     def _remedy(self, iteration: int, trainer: pl.Trainer, optimizer: torch.optim.Optimizer) -> None:
