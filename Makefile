@@ -12,7 +12,7 @@ READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test lint type format quick-test bench bench-original stopping-report gpu-check gpu-table1 \
-	gpu-structure gpu-precision gpu-stopping-report clean
+	gpu-structure gpu-precision gpu-stopping-report gpu-bench time-to-quality clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -57,6 +57,9 @@ bench: setup  ## time an iteration against its convolutions, and what the traini
 bench-original: setup  ## the same against the original: make bench-original ORIGINAL=checkout-of-deep-image-prior
 	$(BIN)/python benchmarks/against_original.py --original $(ORIGINAL)
 
+time-to-quality: setup  ## seconds until bf16 and float32 are as good (about 20 minutes on 2 cores; goes on where it was)
+	$(BIN)/python benchmarks/time_to_quality.py --iterations 1200
+
 stopping-report: setup  ## how well the stopping rules do, on small pictures (over an hour on 2 cores; goes on where it was)
 	$(BIN)/python benchmarks/stopping_report.py --size small
 
@@ -92,6 +95,9 @@ gpu-precision: setup  ## on a CUDA GPU: every precision with every network at 51
 
 gpu-stopping-report: setup  ## the same on whole pictures, on a CUDA GPU (8 minutes at a time; goes on where it was)
 	$(BIN)/python benchmarks/stopping_report.py --size full --minutes 7
+
+gpu-bench: setup  ## on a CUDA GPU: speed (8 minutes at a time; goes on where it was; ORIGINAL=checkout-of-deep-image-prior)
+	@$(BIN)/python benchmarks/gpu.py --minutes $(MINUTES) $(if $(ORIGINAL),--original $(ORIGINAL))
 
 clean:  ## remove the environment and caches; runs in outputs/ stay
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache

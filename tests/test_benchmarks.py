@@ -49,3 +49,36 @@ def test_the_floor_is_measured() -> None:
     done = run("floor.py", "--size", "32", "--repeats", "2", "model=unet", "trainer=cpu", *TINY_NET)
     assert done.returncode == 0, done.stderr
     assert float(re.search(r"step / floor +median ([\d.]+)", done.stdout)[1]) > 0  # type: ignore[index]
+
+
+def test_seconds_to_a_quality_are_measured_and_finished_fits_are_passed_over(tmp_path: Path) -> None:
+    overrides = " ".join(["model=unet", "trainer=cpu", *TINY_NET])
+    arguments = ["--size", "32", "--iterations", "30", "--seeds", "0,1", "--out", str(tmp_path / "quality")]
+    command = ["time_to_quality.py", *arguments, "--overrides", overrides, "--settings", "lr=0.01", "lr=0.0001"]
+    done = run(*command)
+    assert done.returncode == 0, done.stderr
+    reference, slow = (line.split("|") for line in done.stdout.splitlines()[2:])
+    assert reference[4].strip() == "+0.00"
+    assert slow[5].strip() == "never"
+    assert float(slow[4]) < -0.1
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "quality").rglob("summary.json")}
+    assert len(written) == 4
+    assert run(*command).stdout == done.stdout
+    assert written == {path: path.stat().st_mtime_ns for path in written}
+    assert (tmp_path / "quality" / "curves.png").exists()
+
+
+def test_what_waits_for_a_gpu_runs_and_goes_on(tmp_path: Path) -> None:
+    out = tmp_path / "bench"
+    sizes = ["--size", "32", "--iterations", "2", "--trainer", "cpu", "--precisions", "fp32", "--compile", "none"]
+    original = ["--original", str(write_original(tmp_path / "original"))]
+    command = ["gpu.py", "--out", str(out), *sizes, *original, *TINY_NET]
+    none = run(*command, "--minutes", "0")
+    assert none.returncode == 1
+    assert "left: floor-fp32-none, original, loop-fp32, fit-fp32, quality; the same command goes on" in none.stderr
+    done = run(*command)
+    assert done.returncode == 0, done.stderr
+    assert "step / floor" in done.stdout
+    assert "100 iterations in" in done.stdout
+    assert (out / "bench.md").read_text() in done.stdout
+    assert run(*command, "--minutes", "0").stdout == done.stdout
