@@ -27,15 +27,14 @@ def pieces(options: argparse.Namespace) -> Iterator[tuple[str, list[str]]]:
         for precision in reversed(precisions):
             arguments = ["model=unet", f"precision={precision}", f"compile={compilation}"]
             yield f"floor-{precision}-{compilation}", [script["floor"], *size, "--repeats", "30", *arguments, *more]
-    if options.original is not None:
-        sizes = ["--sizes", f"{options.size},{2 * options.size},{4 * options.size}", "--precisions", options.precisions]
-        counts = ["--iterations", str(options.iterations), "--accelerator", options.trainer]
-        yield (
-            "original",
-            [script["against_original"], "--original", options.original, *sizes, *counts, *options.overrides],
-        )
+    counts = ["--iterations", str(options.iterations)]
+    for scale in options.scales.split(",") if options.original is not None else ():
+        against = [script["against_original"], "--original", options.original, "--accelerator", options.trainer]
+        pixels = options.size * int(scale)
+        for precision in reversed(precisions):
+            arguments = ["--sizes", str(pixels), "--precisions", precision, "--repeats", str(options.repeats)]
+            yield f"original-{pixels}-{precision}", [*against, *counts, *arguments, *options.overrides]
     for precision in precisions:
-        counts = ["--iterations", str(options.iterations)]
         yield f"loop-{precision}", [script["loop"], *size, *counts, "model=unet", f"precision={precision}", *more]
         run_folder = options.out / f"fit-{precision}"
         length = [f"iterations={50 * options.iterations}", "stopping=none", f"image.crop={options.size}"]
@@ -78,6 +77,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("outputs/gpu/bench"))
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--iterations", type=int, default=100)
+    parser.add_argument("--scales", default="1,2,4", help="of the size, against the original")
+    parser.add_argument("--repeats", type=int, default=3, help="against the original")
     parser.add_argument("--precisions", default="fp32,tf32,bf16")
     parser.add_argument("--compile", default="none,default,graphs")
     parser.add_argument("--trainer", default="gpu", choices=("gpu", "cpu"))

@@ -71,11 +71,12 @@ def test_seconds_to_a_quality_are_measured_and_finished_fits_are_passed_over(tmp
 def test_what_waits_for_a_gpu_runs_and_goes_on(tmp_path: Path) -> None:
     out = tmp_path / "bench"
     sizes = ["--size", "32", "--iterations", "2", "--trainer", "cpu", "--precisions", "fp32", "--compile", "none"]
-    original = ["--original", str(write_original(tmp_path / "original"))]
+    original = ["--original", str(write_original(tmp_path / "original")), "--scales", "1", "--repeats", "1"]
     command = ["gpu.py", "--out", str(out), *sizes, *original, *TINY_NET]
     none = run(*command, "--minutes", "0")
     assert none.returncode == 1
-    assert "left: floor-fp32-none, original, loop-fp32, fit-fp32, quality; the same command goes on" in none.stderr
+    names = "floor-fp32-none, original-32-fp32, loop-fp32, fit-fp32, quality"
+    assert f"left: {names}; the same command goes on" in none.stderr
     done = run(*command)
     assert done.returncode == 0, done.stderr
     assert "step / floor" in done.stdout
