@@ -20,6 +20,7 @@ from dip_lightning.errors import JobsFailedError, UserError
 from dip_lightning.finished import is_finished
 from dip_lightning.help_text import help_text
 from dip_lightning.mistakes import CONFIGURATION_ERRORS, GROUP_CHOICE, of_group_choice, translate
+from dip_lightning.terminal import lasting_output
 
 __all__ = ["main"]
 
@@ -41,16 +42,21 @@ def main() -> NoReturn:
     """Run the command line.
 
     Raises:
-        SystemExit: 0 after a run; 1 after an unexpected error; 2 for a mistake of the user; 130 after Ctrl-C and 143
-            after SIGTERM, with what was reached written.
+        SystemExit: 0 after a run; 1 after an unexpected error; 2 for a mistake of the user; 130 after Ctrl-C, 143
+            after SIGTERM and 129 after a closed terminal, with what was reached written.
     """
-    arguments = sys.argv[1:]
+    with lasting_output():
+        _main(sys.argv[1:])
+    sys.exit(0)
+
+
+def _main(arguments: list[str]) -> None:
     if any(argument in ("-h", "--help") for argument in arguments):
         print(help_text(config_folder()))
-        sys.exit(0)
+        return
     if "--version" in arguments:
         print(f"dip_lightning {version('dip-lightning')}")
-        sys.exit(0)
+        return
     # Hydra then raises what it would print, and the message can be made one line.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     # A full disk ends the log, too, and logging would print a traceback for each line of it.
@@ -79,7 +85,6 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         _complain("interrupted before there was anything to write")
         sys.exit(INTERRUPTED)
-    sys.exit(0)
 
 
 def _check_flags(arguments: list[str]) -> None:

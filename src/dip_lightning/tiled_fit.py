@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -23,6 +22,7 @@ from dip_lightning.fit import FitResult, fit
 from dip_lightning.report.runs import TILE_FOLDERS, read_curves
 from dip_lightning.run_folder import write_run, write_summary
 from dip_lightning.same_fit import resumable
+from dip_lightning.terminal import give_back_signals, take_signals
 from dip_lightning.tiled_summary import TiledRun, mean_curves, panels_of, summarise_tiles
 from dip_lightning.tiles import Tile, Tiles
 
@@ -199,12 +199,11 @@ def _stoppable() -> Iterator[None]:
         yield
         return
 
-    def stop(number: int, frame: FrameType | None) -> NoReturn:
+    def stop(number: int) -> NoReturn:
         raise _Stopped(number)
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = take_signals(stop)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        give_back_signals(before)

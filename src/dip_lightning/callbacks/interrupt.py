@@ -1,14 +1,14 @@
-"""Ctrl-C and SIGTERM end a fit after the present iteration, with everything written."""
+"""Ctrl-C, SIGTERM and a closed terminal end a fit after the present iteration, with everything written."""
 
 import logging
 import signal
 import threading
-from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
 
 from dip_lightning.module import DeepImagePrior
+from dip_lightning.terminal import give_back_signals, take_signals
 
 __all__ = ["Interrupt"]
 
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class Interrupt(pl.Callback):
-    """Turns the first SIGINT or SIGTERM into a clean end; a second one stops the process at once.
+    """Turns the first SIGINT, SIGTERM or SIGHUP into a clean end; a second one stops the process at once.
 
     Lightning's own handling exits the process, which would lose the outputs computed so far.
 
@@ -37,14 +37,13 @@ class Interrupt(pl.Callback):
         if threading.current_thread() is not threading.main_thread():
             return
 
-        def stop(number: int, frame: FrameType | None) -> None:
+        def stop(number: int) -> None:
             self.signal = number
             self._give_back()
             name = signal.Signals(number).name
             log.warning("%s: ending after this iteration (once more to stop at once)", name)
 
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, stop)
+        self._before = take_signals(stop)
 
     def on_train_batch_end(  # type: ignore[override]
         self, trainer: pl.Trainer, pl_module: DeepImagePrior, outputs: Any, batch: Any, batch_idx: int
@@ -64,6 +63,5 @@ class Interrupt(pl.Callback):
         self._give_back()
 
     def _give_back(self) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        give_back_signals(self._before)
         self._before = {}
