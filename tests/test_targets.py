@@ -69,6 +69,44 @@ def test_on_the_command_line_it_costs_one_line(dip: Callable[..., Outcome], over
     assert "Traceback" not in told.out
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "callbacks: {evil: {_target_: os.system, command: WITNESS}}",
+        "callbacks: '${evil}'",
+        "callbacks: {evil: {_target_: '${evil.name}', command: WITNESS}}",
+        "sweeper: {params: {evil: {_target_: os.system, command: WITNESS}}}",
+        "job_logging: {handlers: {file: {class: os.system, command: WITNESS}}}",
+        "job_logging: {formatters: {simple: {(): os.system, command: WITNESS}}}",
+        "job_logging: {formatters: {simple: {(): '${evil.name}', command: WITNESS}}}",
+        "job_logging: {handlers: {file: {class: '${hydra.runtime.cwd}'}}}",  # not known before the job begins
+        "hydra_logging: {handlers: {console: {stream: ext://antigravity.webbrowser}}}",
+        "job: {env_set: {PYTHONPATH: /tmp}}",
+    ],
+)
+@pytest.mark.parametrize("multirun", [(), ("-m",)])
+def test_hydra_builds_nothing_from_someone_elses_configuration(
+    dip: Callable[..., Outcome], tmp_path: Path, lines: str, multirun: tuple[str, ...]
+) -> None:
+    witness = tmp_path / "witness"
+    folder = tmp_path / "theirs" / "experiment"
+    folder.mkdir(parents=True)
+    hydra = f"hydra: {{{lines.replace('WITNESS', f'touch {witness}')}}}"
+    evil = f"evil: {{name: os.system, call: {{_target_: os.system, command: touch {witness}}}}}"
+    (folder / "theirs.yaml").write_text(f"# @package _global_\n{hydra}\n{evil}\n")
+    told = dip(*multirun, "--config-dir", str(tmp_path / "theirs"), "experiment=theirs", *TINY_UNET)
+    assert not witness.exists()
+    assert told.code == 2
+    (line,) = told.err.strip().splitlines()
+    assert "a configuration that runs no code" in line
+    assert "Traceback" not in told.out
+
+
+def test_what_hydra_needs_is_allowed(dip: Callable[..., Outcome]) -> None:
+    hydra = ["hydra.job_logging.root.level=WARNING", "+hydra.job.env_set.MKL_NUM_THREADS=1", "hydra.verbose=true"]
+    assert dip(*TINY_UNET, *hydra, "hydra/job_logging=stdout").code == 0
+
+
 def test_what_the_configuration_needs_is_allowed() -> None:
     for target in ("pytorch_lightning.loggers.CSVLogger", "dip_lightning.data.NoDegradation"):
         options = {"save_dir": "x"} if "CSV" in target else {}

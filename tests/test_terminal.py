@@ -82,7 +82,7 @@ def test_a_fit_whose_output_nobody_reads_any_more_goes_on(tmp_path: Path) -> Non
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_behind_the_output_ends_no_fit(tmp_path: Path) -> None:
-    with open("/dev/full", "wb") as full:
+    with Path("/dev/full").open("wb") as full:
         process = start(*FIT, "iterations=20", cwd=tmp_path, stdout=full, stderr=full)
         assert process.wait(timeout=60) == 0
     assert summary_of(tmp_path / "run")["iterations"] == 20

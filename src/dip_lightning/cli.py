@@ -19,6 +19,7 @@ from dip_lightning.config import config_folder, register_resolvers
 from dip_lightning.errors import JobsFailedError, UserError
 from dip_lightning.finished import is_finished
 from dip_lightning.help_text import help_text
+from dip_lightning.hydra_section import guard_hydra
 from dip_lightning.mistakes import CONFIGURATION_ERRORS, GROUP_CHOICE, of_group_choice, translate
 from dip_lightning.terminal import lasting_output
 
@@ -30,6 +31,7 @@ UNEXPECTED, USER_ERROR, INTERRUPTED = 1, 2, 130
 
 # At import, too: a launcher may run a job in a process of its own.
 register_resolvers()
+guard_hydra()
 
 # Files are dated by a clock that ticks more coarsely than ours.
 _TICK = 0.02
