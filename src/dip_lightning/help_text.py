@@ -28,8 +28,8 @@ Flags: -m, --multirun      sweep          --cfg job           print the configur
 A sweep's jobs run one after another; hydra/launcher=joblib hydra.launcher.n_jobs=4 runs several at a time,
 hydra/launcher=submitit_slurm sends them to a cluster.
 
-Each run writes a folder under outputs/; `tensorboard --logdir outputs` shows the curves, `dip-report outputs` makes tables,
-figures and a page of them, `dip-compare RESTORED CLEAN` measures a picture against its clean one.
+Each run writes a folder under outputs/; `tensorboard --logdir outputs` shows the curves, `dip-report outputs` makes
+tables, figures and a page of them, `dip-compare RESTORED CLEAN` measures a picture against its clean one.
 """
 
 # "key: value  # comment", with any indentation; a key that opens a block has no value.
