@@ -88,11 +88,20 @@ def test_a_full_disk_behind_the_output_ends_no_fit(tmp_path: Path) -> None:
     assert summary_of(tmp_path / "run")["iterations"] == 20
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("--cfg", "job")])
-def test_a_pipe_that_wants_no_more_is_no_error(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [
+        ("dip_lightning.cli", ["--help"]),
+        ("dip_lightning.cli", ["--cfg", "job"]),
+        ("dip_lightning.report.cli", ["--help"]),
+        ("dip_lightning.compare", ["--help"]),
+    ],
+)
+def test_a_pipe_that_wants_no_more_is_no_error(tmp_path: Path, module: str, arguments: list[str]) -> None:
     ours, theirs = os.pipe()
     os.close(ours)
-    process = start(*arguments, cwd=tmp_path, stdout=theirs, stderr=subprocess.PIPE)
+    command = [sys.executable, "-c", f"import {module} as command; command.main()", *arguments]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=theirs, stderr=subprocess.PIPE)
     os.close(theirs)
     _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, b"")

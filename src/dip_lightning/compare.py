@@ -111,8 +111,8 @@ def main() -> NoReturn:
     parser.add_argument("clean", nargs="?", help="its clean picture, if there is one")
     parser.add_argument("--noisy", help="the picture that was restored: shows what was removed from it")
     parser.add_argument("--out", type=Path, help="write the pictures and their differences side by side (PNG)")
-    options = parser.parse_args()
     with mistakes_in_one_line("dip-compare"):
+        options = parser.parse_args()
         _compare(options.restored, options.clean, options.noisy, options.out)
     sys.exit(0)
 

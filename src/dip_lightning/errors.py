@@ -4,6 +4,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from dip_lightning.terminal import lasting_output
+
 __all__ = ["JobsFailedError", "UserError", "mistakes_in_one_line"]
 
 
@@ -47,6 +49,8 @@ class JobsFailedError(Exception):
 def mistakes_in_one_line(program: str) -> Iterator[None]:
     """End a small command on a mistake of the user, or a file that cannot be written, with one line and exit code 2.
 
+    Output that nobody reads, as with ``| head``, is dropped.
+
     Args:
         program: The name of the command.
 
@@ -54,7 +58,8 @@ def mistakes_in_one_line(program: str) -> Iterator[None]:
         SystemExit: 2, after a mistake.
     """
     try:
-        yield
+        with lasting_output():
+            yield
     except UserError as error:
         print(f"{program}: {error}", file=sys.stderr)
     except OSError as error:

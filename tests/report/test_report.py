@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import re
 import subprocess
 import sys
@@ -208,11 +209,26 @@ def test_the_report_has_all_its_files(runs: Path, tmp_path: Path) -> None:
     named = {"table.md", "table.csv", "table.tex", "curves.png", "curves.svg", "report.html"}
     assert named <= written
     with (out / "table.csv").open(encoding="utf-8") as file:
-        assert len(list(csv.DictReader(file))) == 3
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 3
+    for row in rows:
+        for title, cell in row.items():
+            assert title == "setting" or not cell or math.isfinite(float(cell)), (title, cell)
     assert (out / "table.tex").read_text(encoding="utf-8").count(r"\\") == 4
     ET.parse(out / "curves.svg")
     with Image.open(out / "curves.png") as figure:
         assert figure.width > 1000
+
+
+def test_deviations_have_columns_of_their_own_in_csv(tmp_path: Path) -> None:
+    for seed, peak in ((1, 30.0), (2, 31.0)):
+        write_run(tmp_path / "runs" / str(seed), seed=seed, peak=peak)
+    write_report([tmp_path / "runs"], tmp_path / "out")
+    with (tmp_path / "out" / "table.csv").open(encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    assert float(row["averaged (dB)"]) == 30.5
+    assert float(row["averaged (dB), sd"]) == 0.71
+    assert int(row["parameters"]) > 1e6
 
 
 def test_each_factor_of_an_ablation_has_a_figure(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def write_curves(folder: Path, groups: list[Group]) -> list[Path]:
     axes.set_ylabel("PSNR (dB)")
     axes.set_title("Averaged output (lines) and one-pass output (faint); bars: within 0.1 dB of the peak", fontsize=10)
     axes.grid(alpha=0.25)
-    axes.legend(fontsize=8.5, loc="upper right" if len(drawn) < 5 else "best")
+    _legend(figure)
     return _save(figure, folder, "curves")
 
 
@@ -107,7 +107,7 @@ def write_factors(folder: Path, groups: list[Group]) -> list[Path]:
         axes.set_xlabel(key)
         axes.set_ylabel("peak of the averaged output (dB)")
         axes.grid(alpha=0.25)
-        axes.legend(fontsize=8)
+        _legend(figure)
         written += _save(figure, folder, "factor-" + "".join(char if char.isalnum() else "-" for char in key))
     return written
 
@@ -150,6 +150,15 @@ def _natural(value: str) -> tuple[int, float, str]:
         return 0, float(value), ""
     except ValueError:
         return 1, 0.0, value
+
+
+def _legend(figure: Figure) -> None:
+    """Below the axes, where it covers nothing."""
+    labels = figure.axes[0].get_legend_handles_labels()[1]
+    columns = max(1, min(4, len(labels), round(figure.get_figwidth() * 14 / max(map(len, labels), default=1))))
+    rows = -(-len(labels) // columns)
+    figure.set_figheight(figure.get_figheight() + 0.19 * rows)
+    figure.legend(loc="outside lower center", fontsize=8.5, ncols=columns)
 
 
 def _save(figure: Figure, folder: Path, name: str) -> list[Path]:

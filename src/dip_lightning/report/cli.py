@@ -61,9 +61,9 @@ def main() -> NoReturn:
     )
     parser.add_argument("runs", nargs="+", type=Path, help="run folders, or folders that hold some: outputs")
     parser.add_argument("--out", type=Path, default=Path("outputs/report"), help="where to write (outputs/report)")
-    options = parser.parse_args()
     with mistakes_in_one_line("dip-report"):
+        options = parser.parse_args()
         written = write_report(options.runs, options.out)
-    print((options.out / "table.md").read_text(encoding="utf-8"))
-    print("\n".join(str(path) for path in written))
+        print((options.out / "table.md").read_text(encoding="utf-8"))
+        print("\n".join(str(path) for path in written))
     sys.exit(0)

@@ -235,8 +235,13 @@ def _label(groups: list[Group]) -> None:
             if share > 0.5:
                 group.usual[key] = value
             else:
-                told.append(f"{key.removeprefix('model.')} {value}")
+                told.append(f"{key.removeprefix('model.')} {_rounded(value)}")
         group.label = ", ".join([str(model), *told])
+
+
+def _rounded(value: Any) -> Any:
+    """A number that was measured, such as a noise level, has more digits than a name needs."""
+    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 def _is_no_setting(key: str) -> bool:

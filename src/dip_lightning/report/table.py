@@ -160,11 +160,23 @@ def _for_markdown(cell: str) -> str:
 
 
 def to_csv(rows: list[dict[str, str]]) -> str:
-    """Write the rows as CSV."""
+    """Write the rows as CSV with plain numbers; standard deviations have columns of their own, ``…, sd``."""
+    spread = {title for row in rows for title, cell in row.items() if " ± " in cell and title != "setting"}
+    plain = []
+    for row in rows:
+        cells: dict[str, str] = {}
+        for title, cell in row.items():
+            if title == "setting":
+                cells[title] = cell
+                continue
+            cells[title], _, deviation = cell.replace(",", "").partition(" ± ")
+            if title in spread:
+                cells[f"{title}, sd"] = deviation
+        plain.append(cells)
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, list(plain[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(plain)
     return text.getvalue()
 
 
