@@ -7,6 +7,8 @@ endif
 VENV := .venv
 BIN := $(VENV)/bin
 comma := ,
+# How many tests run at a time.
+WORKERS ?= 2
 # Written last, so that an interrupted installation is not taken for a finished one.
 READY := $(VENV)/.ready
 
@@ -31,11 +33,11 @@ $(READY): pyproject.toml constraints.txt
 run: setup  ## restore the sample picture (minutes on a CPU)
 	$(BIN)/dip experiment=quickstart
 
-test: setup  ## all tests
-	$(BIN)/python -m pytest
+test: setup  ## all tests, two files at a time (WORKERS=2)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 quick-test: setup  ## all tests but that of the wheel, which installs an environment of its own
-	$(BIN)/python -m pytest -m "not wheel"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not wheel"
 
 lint: setup  ## style and common mistakes
 	$(BIN)/ruff check .

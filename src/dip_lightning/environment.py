@@ -11,6 +11,8 @@ from pathlib import Path
 
 import torch
 
+from dip_lightning.control_groups import available_in_groups
+
 __all__ = [
     "available_memory",
     "describe_device",
@@ -102,12 +104,16 @@ def present_memory(device: torch.device) -> float:
 
 
 def available_memory(device: torch.device) -> float | None:
-    """What can still be taken, in bytes; None where the system does not tell."""
+    """What can still be taken, in bytes; None where the system does not tell.
+
+    In a container, or under a batch system, it is what is left of the group's limit, where that is less.
+    """
     if device.type == "cuda":
         reserved = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return float(torch.cuda.mem_get_info(device)[0] + reserved)
-    available = _read_kb("/proc/meminfo", "MemAvailable")
-    return None if available is None else 1024.0 * available
+    free = _read_kb("/proc/meminfo", "MemAvailable")
+    left = [None if free is None else 1024.0 * free, available_in_groups()]
+    return min((value for value in left if value is not None), default=None)
 
 
 def _read_kb(path: str, name: str) -> int | None:
