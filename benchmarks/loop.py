@@ -4,14 +4,20 @@ Times, in one process and in turn, (a) the bare step: perturb, forward, loss, ba
 `pytorch_lightning.Trainer` with every default callback but the progress bar, without its set-up. Both do the same
 iterations of the same network on the same picture. Prints seconds an iteration and their ratio.
 
+On a CPU the machine's own spread is larger than what is looked for, so the same is measured from within, too: in the
+whole fits, the time of all that is not perturb, forward, loss, backward or Adam, over the time of these.
+
     python benchmarks/loop.py [--size 128] [--iterations 20] [--repeats 5] [OVERRIDE...]
 """
 
 import argparse
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Timer
 
 from dip_lightning import environment
@@ -19,7 +25,7 @@ from dip_lightning.config import build, compose_config
 from dip_lightning.isolation import isolated
 from dip_lightning.parts import Parts, build_parts
 from dip_lightning.precision import Precision
-from timing import bare_step, synchronise, tell
+from timing import bare_step, spread, synchronise, tell
 
 
 def time_bare(parts: Parts, iterations: int) -> float:
@@ -41,6 +47,57 @@ def time_fit(parts: Parts, iterations: int) -> float:
     return timer.time_elapsed() / iterations
 
 
+class Within(pl.Callback):
+    """Meters in each iteration of a fit what the bare step would do as well, and the rest.
+
+    Attributes:
+        step: Seconds of the bare step's parts, one number an iteration.
+        rest: Seconds of everything else, likewise.
+    """
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self.step: list[float] = []
+        self.rest: list[float] = []
+        self._inside = 0.0
+        self._last: float | None = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Put a clock around each part; of Adam's step without the closure, in which Lightning does the others."""
+        self._last = None
+        module: Any = pl_module
+        optimizer: Any = trainer.optimizers[0]
+        network, adam = module.network, optimizer.step
+        for name in ("perturbed_input", "forward", "objective"):
+            setattr(module, name, self._clocked(getattr(module, name), lambda: network.training))
+        module.backward = self._clocked(module.backward)
+
+        def step(closure: Callable[[], Any] | None = None) -> Any:
+            result = None if closure is None else closure()
+            self._clocked(adam)()
+            return result
+
+        optimizer.step = step
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """An iteration lasts from the end of the one before to its own; the first has none before it."""
+        now = time.perf_counter()
+        if self._last is not None:
+            self.step.append(self._inside)
+            self.rest.append(now - self._last - self._inside)
+        self._last, self._inside = now, 0.0
+
+    def _clocked(self, part: Callable[..., Any], counts: Callable[[], bool] = lambda: True) -> Callable[..., Any]:
+        def run(*arguments: Any, **options: Any) -> Any:
+            started = time.perf_counter()
+            result = part(*arguments, **options)
+            if counts():
+                self._inside += time.perf_counter() - started
+            return result
+
+        return run
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -52,12 +109,16 @@ def main() -> None:
     overrides = [f"image.crop={options.size}", f"iterations={options.iterations}", *options.overrides]
     cfg = compose_config([*overrides, "callbacks.fit_progress=null"])
     precision: Precision = build(cfg.precision)
-    bare, whole = [], []
+    bare, whole, within = [], [], Within()
     for repeat in range(options.repeats + 1):
         with precision.in_force(), isolated(), tempfile.TemporaryDirectory() as folder:
             seconds = time_bare(build_parts(cfg, None, precision, {}), options.iterations)
             parts = build_parts(cfg, Path(folder), precision, {})
             seconds_fit = time_fit(parts, options.iterations)
+            if parts.trainer.strategy.root_device.type == "cpu":
+                inside = build_parts(cfg, Path(folder), precision, {})
+                inside.trainer.callbacks.append(within)  # type: ignore[attr-defined]
+                inside.trainer.fit(inside.module, datamodule=inside.data)
         if repeat > 0:  # the first is the warm-up
             bare.append(seconds)
             whole.append(seconds_fit)
@@ -65,6 +126,9 @@ def main() -> None:
     print(f"{cfg.model._target_.rsplit('.', 1)[-1]} at {options.size}x{options.size}, {precision.name}, {device}")
     print(f"{options.repeats} repeats of {options.iterations} iterations, in turn; seconds an iteration")
     tell({"bare step": bare, "whole loop": whole}, "loop / step")
+    if within.step:
+        shares = [rest / step for step, rest in zip(within.step, within.rest, strict=True)]
+        print(f"  rest / step from within  {spread(shares, 3)}, of all {sum(within.rest) / sum(within.step):.3f}")
 
 
 if __name__ == "__main__":

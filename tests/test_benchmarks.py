@@ -81,5 +81,6 @@ def test_what_waits_for_a_gpu_runs_and_goes_on(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "step / floor" in done.stdout
     assert "100 iterations in" in done.stdout
+    assert float(re.search(r"rest / step from within +median ([\d.]+)", done.stdout)[1]) > 0  # type: ignore[index]
     assert (out / "bench.md").read_text() in done.stdout
     assert run(*command, "--minutes", "0").stdout == done.stdout

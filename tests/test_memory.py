@@ -59,6 +59,42 @@ def test_the_estimate_is_right_within_a_fifth(overrides: list[str]) -> None:
     assert estimate - present == pytest.approx(peak - present, rel=0.4)
 
 
+# What a process holds in the course of a long fit, and what its curves take.
+LONG = """
+import json, sys, torch
+from pathlib import Path
+torch.set_num_threads(1)
+import pytorch_lightning as pl
+from dip_lightning import environment
+from dip_lightning.config import compose_config
+from dip_lightning.fit import fit
+
+held = {}
+
+class Meter(pl.Callback):
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        if batch_idx in (499, 1499):
+            held[batch_idx] = environment.present_memory(torch.device("cpu"))
+
+run = pl.Trainer.fit
+pl.Trainer.fit = lambda self, *a, **k: self.callbacks.append(Meter()) or run(self, *a, **k)
+result = fit(compose_config(sys.argv[2:]), Path(sys.argv[1]))
+print(json.dumps([held[499], held[1499], sum(curve.nbytes for curve in result.curves.values())]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what a process holds is read from /proc")
+def test_memory_does_not_grow_with_the_iterations(tmp_path: Path) -> None:
+    settings = [*TINY_UNET, "iterations=1500", "stopping.patience=10000", "stopping.rules.wmv.window=20"]
+    command = [sys.executable, "-c", LONG, str(tmp_path / "run"), *settings]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    early, late, curves = json.loads(done.stdout)
+    assert curves > 1500 * 8 * 4
+    # Room for the allocator: a tensor of one picture that stayed behind in each iteration would take 12 MB.
+    assert late - early < 3e6
+
+
 def refuse_above(monkeypatch: pytest.MonkeyPatch, megabytes: float) -> None:
     monkeypatch.setattr(environment, "available_memory", lambda device: megabytes * 1e6)
 

@@ -40,6 +40,7 @@ def test_closing_the_terminal_ends_a_fit_with_everything_written(tmp_path: Path)
     ours, theirs = pty.openpty()
 
     def take_terminal() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
         os.setsid()
         fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
 

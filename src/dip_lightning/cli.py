@@ -52,12 +52,19 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
-def _main(arguments: list[str]) -> None:
+def _asks_about_us(arguments: list[str]) -> bool:
+    """Answer what needs no configuration; returns whether that was all."""
     if any(argument in ("-h", "--help") for argument in arguments):
         print(help_text(config_folder()))
-        return
+        return True
     if "--version" in arguments:
         print(f"dip_lightning {version('dip-lightning')}")
+        return True
+    return False
+
+
+def _main(arguments: list[str]) -> None:
+    if _asks_about_us(arguments):
         return
     # Hydra then raises what it would print, and the message can be made one line.
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -77,6 +84,9 @@ def _main(arguments: list[str]) -> None:
         _complain(translate(error, config_folder()))
         sys.exit(USER_ERROR)
     except ValueError as error:
+        if isinstance(error.__cause__, OSError):  # logging, of the file that it cannot open
+            _complain(_of_output(error.__cause__))
+            sys.exit(USER_ERROR)
         if GROUP_CHOICE not in str(error):
             raise
         _complain(of_group_choice(config_folder(), arguments))

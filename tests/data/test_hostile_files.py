@@ -4,6 +4,7 @@ import json
 import os
 import resource
 import struct
+import tempfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -182,13 +183,20 @@ def test_a_folder_without_pictures_costs_one_line(dip: Dip, tmp_path: Path) -> N
     assert not (tmp_path / "outputs").exists()
 
 
+def open_folders_above(folder: Path) -> None:
+    """Let everybody into the folders that pytest makes for one user alone."""
+    for parent in folder.parents:
+        if parent == Path(tempfile.gettempdir()):
+            return
+        parent.chmod(0o755)
+
+
 def test_an_unreadable_folder_costs_one_line(dip: Dip, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir(mode=0)
     tmp_path.chmod(0o777)
     user = os.geteuid()
     if user == 0:
-        for parent in tmp_path.parents[:2]:  # pytest makes them for root alone
-            parent.chmod(0o755)
+        open_folders_above(tmp_path)
         os.seteuid(65534)
     try:
         told = dip(*SETTINGS, "image.path=photos")
@@ -197,6 +205,26 @@ def test_an_unreadable_folder_costs_one_line(dip: Dip, tmp_path: Path) -> None:
     assert told.code == 2
     (line,) = told.err.strip().splitlines()
     assert "photos cannot be read" in line
+
+
+@pytest.mark.parametrize("flags", [(), ("-m",)])
+def test_a_run_folder_that_may_not_be_written_to_costs_one_line(
+    dip: Dip, tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    (tmp_path / "run" / "0").mkdir(mode=0o555, parents=True)
+    (tmp_path / "run").chmod(0o555)
+    user = os.geteuid()
+    if user == 0:
+        open_folders_above(tmp_path)
+        tmp_path.chmod(0o777)
+        os.seteuid(65534)
+    try:
+        told = dip(*flags, *SETTINGS, "hydra.run.dir=run", "hydra.sweep.dir=run")
+    finally:
+        os.seteuid(user)
+    assert told.code == 2
+    (line,) = told.err.strip().splitlines()
+    assert "cannot be written (Permission denied)" in line
 
 
 def test_one_pixel_is_refused_and_eight_are_restored(dip: Dip, tmp_path: Path) -> None:
