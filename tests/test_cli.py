@@ -188,6 +188,20 @@ def test_a_signal_ends_cleanly_with_everything_written(tmp_path: Path, number: s
     assert len((run / "curves.csv").read_text().splitlines()) == summary["iterations"] + 1  # type: ignore[operator]
 
 
+@pytest.mark.parametrize(
+    ("given", "count"), [({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, None)]
+)
+def test_threads_that_wait_give_way_unless_told_otherwise(
+    dip: Dip, monkeypatch: pytest.MonkeyPatch, given: dict[str, str], count: str | None
+) -> None:
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert dip("--cfg", "job").code == 0
+    assert os.environ.get("GOMP_SPINCOUNT") == count
+
+
 def test_version_is_that_of_the_package(dip: Dip) -> None:
     from importlib.metadata import version
 

@@ -47,3 +47,17 @@ def test_what_cannot_be_compiled_costs_one_line(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(torch._inductor.config.cpp, "cxx", ("no-such-compiler",))
     with pytest.raises(UserError, match=r"could not be compiled .* try compile=none"):
         fit(compose_config([*SETTINGS, "compile=default", "model.channels=5"]))
+
+
+def test_cuda_graphs_are_refused_on_a_cpu() -> None:
+    with pytest.raises(UserError, match=r"compile=graphs on cpu: expected an NVIDIA GPU"):
+        fit(compose_config([*SETTINGS, "compile=graphs"]))
+
+
+def test_it_says_that_the_network_is_compiled(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "compile", lambda function, mode: function)
+    settings = [option for option in SETTINGS if "fit_progress" not in option]
+    fit(compose_config([*settings, "compile=default", "iterations=1"]))
+    assert "the network is compiled first" in capsys.readouterr().err

@@ -81,7 +81,11 @@ def test_on_the_command_line_it_costs_one_line(dip: Callable[..., Outcome], over
         "job_logging: {formatters: {simple: {(): '${evil.name}', command: WITNESS}}}",
         "job_logging: {handlers: {file: {class: '${hydra.runtime.cwd}'}}}",  # not known before the job begins
         "hydra_logging: {handlers: {console: {stream: ext://antigravity.webbrowser}}}",
+        "job_logging: {handlers: {file: {filename: WITNESS}}}",
+        "job_logging: {handlers: {file: {filename: '${hydra.runtime.output_dir}/../../dip.log'}}}",
+        "job: {name: ../../witness}",
         "job: {env_set: {PYTHONPATH: /tmp}}",
+        "job: {env_set: {OMP_NUM_THREADS: 1; touch WITNESS}}",
     ],
 )
 @pytest.mark.parametrize("multirun", [(), ("-m",)])

@@ -66,6 +66,7 @@ def _asks_about_us(arguments: list[str]) -> bool:
 def _main(arguments: list[str]) -> None:
     if _asks_about_us(arguments):
         return
+    _share_cores()
     # Hydra then raises what it would print, and the message can be made one line.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     # A full disk ends the log, too, and logging would print a traceback for each line of it.
@@ -97,6 +98,16 @@ def _main(arguments: list[str]) -> None:
     except KeyboardInterrupt:
         _complain("interrupted before there was anything to write")
         sys.exit(INTERRUPTED)
+
+
+def _share_cores() -> None:
+    """Have threads that wait for each other give way soon, before torch is loaded.
+
+    GNU OpenMP lets them spin, which next to another busy program makes an iteration take ten times as long; see
+    docs/performance.md.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
 def _check_flags(arguments: list[str]) -> None:

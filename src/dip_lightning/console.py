@@ -42,13 +42,15 @@ def print_summary(summary: dict[str, Any], run_folder: Path, console: Console | 
     seconds = summary["seconds"]
     console.print(
         f"{summary['iterations']} iterations in {seconds:.1f} s ({summary['seconds_per_iteration']:.3f} s each), "
-        f"{summary['precision']} on {escape(summary['device'])}. {summary['stopping']['reason']}",
+        f"{_precisions(summary)} on {escape(summary['device'])}. {summary['stopping']['reason']}",
         soft_wrap=True,
         highlight=False,
     )
     gap = summary["stopping"]["gap_db"]
     if gap is not None:
-        console.print(f"The restored picture lies {gap:.2f} dB below the peak of the averaged output.", highlight=False)
+        console.print(
+            f"The restored picture lies {max(gap, 0):.2f} dB below the peak of the averaged output.", highlight=False
+        )
     for remark in summary["remarks"]:
         console.print(f"Note: {escape(remark)}", soft_wrap=True, highlight=False)
     if summary["restores"]:
@@ -58,6 +60,12 @@ def print_summary(summary: dict[str, Any], run_folder: Path, console: Console | 
     if summary["signal"] is not None and goes_on:
         command = f"dip resume={shlex.quote(str(run_folder))}"
         console.print(f"To go on: {escape(command)}", soft_wrap=True, highlight=False)
+
+
+def _precisions(summary: dict[str, Any]) -> str:
+    """The precision that was asked for, and those that the guard went on in."""
+    raised = [remedy["precision"] for remedy in summary.get("remedies", []) if "precision" in remedy]
+    return ", then ".join([summary["precision"], *raised])
 
 
 def print_job(number: int, overrides: str, summary: dict[str, Any], run_folder: Path) -> None:

@@ -28,6 +28,8 @@ _LOGGING = frozenset(
 )
 # Hydra itself looks these two up among its installed plugins.
 _PLUGINS = (("launcher", "_target_"), ("sweeper", "_target_"))
+# The only file that logging may write: elsewhere, chosen lines in a chosen file would be as good as code.
+_LOG_FILE = "${hydra.runtime.output_dir}/${hydra.job.name}.log"
 _ENVIRONMENT = re.compile(r"\w+_NUM_THREADS|CUDA_VISIBLE_DEVICES|CUBLAS_WORKSPACE_CONFIG|PYTORCH_(CUDA_)?ALLOC_CONF")
 
 
@@ -54,7 +56,8 @@ def check_hydra_section(cfg: DictConfig) -> None:
 
     Raises:
         UserError: It would run code: an object to be built other than an installed plugin of Hydra, a logging handler
-            other than a few of Python's own, or a variable of the environment that is not about threads or GPUs.
+            other than a few of Python's own, a log outside the run folder, or a variable of the environment that is
+            not about threads or GPUs.
     """
     section = cfg.hydra
     for name in ("callbacks", "launcher", "sweeper"):
@@ -64,10 +67,14 @@ def check_hydra_section(cfg: DictConfig) -> None:
     for name in ("job_logging", "hydra_logging"):
         for path, value in _walk(section, (name,)):
             builds = path[-1] in ("()", "class", "factory") or str(value).startswith(("ext://", "cfg://"))
-            if builds and value not in _LOGGING:
+            if (builds and value not in _LOGGING) or path[-1] == "filename":
                 raise _refuse(path, value)
+    name = OmegaConf.select(section, "job.name", default="")
+    if not re.fullmatch(r"[\w. -]*", str(name)):
+        raise _refuse(("job", "name"), name)
     for path, value in _walk(section, ("job", "env_set")):
-        if len(path) > 2 and not _ENVIRONMENT.fullmatch(str(path[-1])):
+        known = len(path) < 3 or _ENVIRONMENT.fullmatch(str(path[-1]))
+        if not known or (len(path) > 2 and not re.fullmatch(r"[\w.:,-]*", str(value))):
             raise _refuse(path, value)
 
 
@@ -95,11 +102,12 @@ def _resolved(node: Any, key: Any, path: tuple[Any, ...]) -> Any:
     """A value, where it can be known already.
 
     Raises:
-        UserError: It cannot, and is not the name of a file: it could become anything.
+        UserError: It cannot, and is not the log in the run folder: it could become anything.
     """
     try:
         return None if OmegaConf.is_missing(node, key) else node[key]
     except OmegaConfBaseException:
-        if path[-1] == "filename":  # in the run folder, which Hydra has not made yet
+        raw = OmegaConf.to_container(node)[key]  # type: ignore[index]
+        if path[-1] == "filename" and raw == _LOG_FILE:  # in the run folder, which Hydra has not made yet
             return None
-        raise _refuse(path, OmegaConf.to_container(node)[key]) from None  # type: ignore[index]
+        raise _refuse(path, raw) from None

@@ -48,6 +48,7 @@ class DeepImagePrior(pl.LightningModule):
         weight: Weight of each pixel in the objective, (1, 1, H, W) with mean 1; None for 1 everywhere.
         sigma: Standard deviation of the noise on the scale 0 to 255, known or estimated; None where it is not known.
         first_iteration: The iteration that the first batch is; not 0 in a fit that goes on where an earlier one ended.
+        is_compiled: Whether ``torch.compile`` makes one program of the network, in the first iteration.
         memory_estimate_mb: The peak memory that the fit is expected to have, in MB; None where nobody estimated it.
     """
 
@@ -106,6 +107,7 @@ class DeepImagePrior(pl.LightningModule):
         self._compiled: Callable[[Tensor], Tensor] | None = None
         if mode is not None:
             self._compiled = torch.compile(network.forward, mode=mode)
+        self.is_compiled = mode is not None
         self._reuses_output = mode == "reduce-overhead"
         self.objective = objective
         self.operator = operator if operator is not None else nn.Identity()

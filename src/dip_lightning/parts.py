@@ -19,6 +19,7 @@ from dip_lightning.config import build, config_folder
 from dip_lightning.data import ImageDataModule, Observation
 from dip_lightning.errors import UserError
 from dip_lightning.mistakes import of_unknown_keys
+from dip_lightning.models.hourglass import Hourglass
 from dip_lightning.module import DeepImagePrior
 from dip_lightning.objective import OBJECTIVES
 from dip_lightning.precision import Precision
@@ -90,6 +91,9 @@ def build_parts(
         data.take(observation)
     trainer = _build_trainer(cfg, run_folder, precision, first)
     precision.check_device(trainer.strategy.root_device)
+    if cfg.compile == "graphs" and trainer.strategy.root_device.type != "cuda":
+        device = trainer.strategy.root_device.type
+        raise UserError(f"compile=graphs on {device}", "an NVIDIA GPU, for CUDA graphs", "try compile=none")
     # Drawing the weights is the first thing that the seed decides.
     torch.manual_seed(seed)
     network = _build_network(cfg, data.observation)
@@ -173,6 +177,9 @@ def _build_network(cfg: DictConfig, observation: Observation) -> nn.Module:
             f"residual={cfg.residual}", "a network with residual blocks", "try model=resunet or model=resnet"
         )
     network: nn.Module = build(cfg.model, output_channels=observation.noisy.shape[1], **switches)
+    if isinstance(network, Hourglass):
+        # Before the memory is estimated, for which the network is run on a picture as large as its levels need.
+        network.check_size(*observation.noisy.shape[-2:])
     return network
 
 

@@ -80,6 +80,12 @@ def _check_unfinished(run_folder: Path, iterations: int | None) -> None:
         return
     if "tiles" in summary:
         raise UserError(f"{run_folder} is finished, all its tiles", "a run that was interrupted", "begin anew")
+    if done < stopping["cap"] and "diverged" in stopping["reason"]:
+        raise UserError(
+            f"{run_folder} is finished, and diverged again and again",
+            "a run that was interrupted",
+            "begin anew with a smaller lr or a higher precision",
+        )
     if done < stopping["cap"]:
         raise UserError(
             f"{run_folder} is finished: {stopping['reason'].rstrip('.')}",

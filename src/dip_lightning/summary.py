@@ -125,7 +125,8 @@ def _remarks(parts: Parts, iteration: int, doubt: str | None, quality: float | N
     guard = parts.find(DivergenceGuard)
     if guard is not None and guard.remedies:
         taken = ", ".join(f"{name}={value:g}" if name == "lr" else f"{name}={value}" for name, value in _changes(guard))
-        remarks.append(f"It diverged repeatedly and went on with {taken}.")
+        lr = f"; a precision begins with lr={parts.cfg.lr:g}" if "precision=" in taken else ""
+        remarks.append(f"It diverged repeatedly and went on with {taken}{lr}.")
     if quality is not None and noisy is not None and quality < noisy:
         remarks.append("The restored picture is worse than the noisy one.")
     ema = parts.find(OutputEMA)

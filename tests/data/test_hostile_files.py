@@ -247,6 +247,16 @@ def test_more_levels_than_pixels_cost_one_line_with_a_number_that_works(dip: Dip
     assert dip(*SETTINGS, "image.path=8.png", "model.levels=3").code == 0
 
 
+def test_far_too_many_levels_are_refused_before_their_memory_is_looked_at(
+    dip: Dip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # For the estimate the network is run on a picture as large as its levels need, which here would take all there is.
+    monkeypatch.setattr("dip_lightning.fit.check_memory", lambda parts: pytest.fail("it was looked at"))
+    told = dip(*SETTINGS, "image.crop=32", "model.levels=12", "model.channels=1")
+    assert told.code == 2
+    assert "try model.levels=5" in told.err
+
+
 @pytest.mark.parametrize("value", [0, 77, 255])
 def test_a_constant_image_is_restored(dip: Dip, tmp_path: Path, value: int) -> None:
     Image.fromarray(np.full((32, 40, 3), value, np.uint8)).save(tmp_path / "flat.png")

@@ -114,6 +114,21 @@ class Hourglass(nn.Module, ABC):
         """
         return 2 ** len(self.encoders) + 1 if self.hourglass else 2
 
+    def check_size(self, height: int, width: int) -> None:
+        """Refuse an image that :attr:`smallest_side` cannot be reflected from.
+
+        Raises:
+            UserError: The image is too small for so many levels.
+        """
+        side = min(height, width)
+        if self.smallest_side - side >= side:
+            fitting = max(1, int(math.log2(max(2 * side - 2, 2))))
+            raise UserError(
+                f"an image of {height}x{width} pixels with model.levels={len(self.encoders)}",
+                f"at least {self.smallest_side // 2 + 1} pixels on each side",
+                f"try model.levels={fitting}",
+            )
+
     def forward(self, z: Tensor) -> Tensor:
         """Map the input to an image.
 
@@ -153,12 +168,5 @@ class Hourglass(nn.Module, ABC):
         missing = [max(0, self.smallest_side - side) for side in z.shape[-2:]]
         if not any(missing):
             return z
-        if any(more >= side for more, side in zip(missing, z.shape[-2:], strict=True)):
-            side = min(z.shape[-2:])
-            fitting = max(1, int(math.log2(max(2 * side - 2, 2))))
-            raise UserError(
-                f"an image of {z.shape[-2]}x{z.shape[-1]} pixels with model.levels={len(self.encoders)}",
-                f"at least {self.smallest_side // 2 + 1} pixels on each side",
-                f"try model.levels={fitting}",
-            )
+        self.check_size(*z.shape[-2:])
         return F.pad(z, (0, missing[1], 0, missing[0]), mode="reflect")
