@@ -188,6 +188,13 @@ def test_a_signal_ends_cleanly_with_everything_written(tmp_path: Path, number: s
     assert len((run / "curves.csv").read_text().splitlines()) == summary["iterations"] + 1  # type: ignore[operator]
 
 
+def test_a_picture_alone_is_told_what_it_should_have_been(dip: Dip, tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((16, 16), np.uint8)).save(tmp_path / "photo.png")
+    told = dip("photo.png")
+    assert told.code == 2
+    assert told.err == "dip: photo.png: expected KEY=VALUE; try image.path=photo.png\n"
+
+
 @pytest.mark.parametrize(
     ("given", "count"), [({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, None)]
 )

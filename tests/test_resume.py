@@ -339,9 +339,12 @@ def columns(curves: bytes) -> Any:
 def test_what_cannot_be_continued_costs_one_line(dip: Dip, killed: Path) -> None:
     refused(dip("resume=nowhere"), "resume=nowhere: expected the folder of a run")
     refused(dip("resume=."), "try resume=run")
+    refused(dip("resume="), "resume=: expected the folder of a run")
+    refused(dip("resume=run/checkpoints/last.ckpt"), "try resume=run")
     refused(dip("resume=run", "lr=0.1"), "resume= with lr=0.1: expected nothing but iterations= and precision=")
     refused(dip("-m", "resume=run"), "resume= with -m")
     refused(dip("resume=run", "iterations=many"), "iterations=many: expected a whole number")
+    refused(dip("resume=run", "iterations=-5"), "iterations=-5: expected a whole number above 0")
     refused(dip("resume=run", "iterations=50"), "at least the run's own 60")
     refused(dip("resume=run", "precision=fp31"), "fp31")
 

@@ -200,7 +200,9 @@ def _resume(arguments: list[str]) -> int:
         expected = "nothing but iterations= and precision= beside it, since a run goes on with its own settings"
         raise UserError(f"resume= with {others[0]}", expected, "leave it out, or begin anew without resume=")
     if not given.get("iterations", "1").isdecimal():
-        raise UserError(f"iterations={given['iterations']}", "a whole number", "try iterations=10000")
+        raise UserError(f"iterations={given['iterations']}", "a whole number above 0", "try iterations=10000")
+    if not given["resume"].strip("'\""):
+        raise UserError("resume=", "the folder of a run", "try resume=outputs/DATE/TIME")
     from dip_lightning.console import print_summary
     from dip_lightning.resume import resume
 

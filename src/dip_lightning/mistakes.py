@@ -126,7 +126,8 @@ def _of_structure(text: str) -> UserError | None:
 def _of_syntax(override: str) -> UserError:
     key, separator, value = override.partition("=")
     if not separator or not key:
-        return UserError(override, "KEY=VALUE", "see dip --help")
+        remedy = f"try image.path={shlex.quote(override)}" if Path(override).exists() else "see dip --help"
+        return UserError(override, "KEY=VALUE", remedy)
     # For Hydra a backslash is a plain one, except before a quote.
     quoted = re.sub(r'(\\*)("|$)', lambda end: 2 * end[1] + (end[2] and '\\"'), value.strip("'\""))
     for_shell = shlex.quote(f'{key}="{quoted}"')

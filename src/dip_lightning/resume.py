@@ -40,7 +40,9 @@ def resume(run_folder: Path, iterations: int | None = None, precision: str | Non
         UserError: The run is finished, or there is nothing to go on from.
     """
     if not run_folder.is_dir():
-        raise UserError(f"resume={run_folder}", "the folder of a run", "see the line 'Run folder' that ended it")
+        inside = run_folder.parent.name == FOLDER
+        remedy = f"try resume={run_folder.parents[1]}" if inside else "see the line 'Run folder' that ended it"
+        raise UserError(f"resume={run_folder}", "the folder of a run", remedy)
     _check_unfinished(run_folder, iterations)
     checkpoint = find_checkpoint(run_folder)
     if checkpoint is None:

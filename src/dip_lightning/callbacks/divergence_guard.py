@@ -221,7 +221,9 @@ class DivergenceGuard(Stateful, pl.Callback):
         self._last_change = iteration
         self._snapshot.restore(pl_module, optimizer)
         of = "before the first" if self._snapshot.output is None else f"of iteration {self._snapshot.iteration}"
-        log.warning("iteration %d: the fit diverged; restored the weights %s", iteration, of)
+        reached = float(pl_module.curves.value("psnr_observation", iteration))
+        told = "iteration %d: the fit diverged (%.2f dB to the observation); restored the weights %s"
+        log.warning(told, iteration, reached, of)
         # Without gradients the optimiser leaves the parameters alone: the step of a bad iteration is not taken.
         optimizer.zero_grad(set_to_none=True)
         self._previous = None
