@@ -82,7 +82,7 @@ def _check_unfinished(run_folder: Path, iterations: int | None) -> None:
         return
     if "tiles" in summary:
         raise UserError(f"{run_folder} is finished, all its tiles", "a run that was interrupted", "begin anew")
-    if done < stopping["cap"] and "diverged" in stopping["reason"]:
+    if summary.get("gave_up"):
         raise UserError(
             f"{run_folder} is finished, and diverged again and again",
             "a run that was interrupted",

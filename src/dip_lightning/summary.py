@@ -85,10 +85,16 @@ def summarise(parts: Parts, selected: Tensor, iteration: int, seconds: float) ->
         "signal": interrupt.signal if interrupt is not None and interrupt.cut_short else None,
         "restores": [] if guard is None else guard.restored_at,
         "remedies": [] if guard is None else guard.remedies,
+        "gave_up": _gave_up(guard),
         "versions": environment.versions(),
         "git_commit": parts.git_commit,
         "fingerprint": fingerprint(cfg),
     }
+
+
+def _gave_up(guard: DivergenceGuard | None) -> bool:
+    """Whether a fit ended since it diverged: nothing helped, or the precision that it wanted could not be had."""
+    return guard is not None and (guard.gave_up or guard.wants_precision is not None)
 
 
 def _reason(parts: Parts, iterations: int) -> str:
@@ -96,7 +102,7 @@ def _reason(parts: Parts, iterations: int) -> str:
     interrupt, guard = parts.find(Interrupt), parts.find(DivergenceGuard)
     if interrupt is not None and interrupt.cut_short and interrupt.signal is not None:
         return f"It was interrupted ({Signals(interrupt.signal).name})."
-    if guard is not None and (guard.gave_up or guard.wants_precision is not None):
+    if guard is not None and _gave_up(guard):
         tried = "nothing helped" if guard.escalate else "try a smaller lr or precision=fp64"
         return f"It diverged again and again; {tried}."
     detection = parts.find(Detection)
@@ -125,7 +131,8 @@ def _remarks(parts: Parts, iteration: int, doubt: str | None, quality: float | N
     guard = parts.find(DivergenceGuard)
     if guard is not None and guard.remedies:
         taken = ", ".join(f"{name}={value:g}" if name == "lr" else f"{name}={value}" for name, value in _changes(guard))
-        lr = f"; a precision begins with lr={parts.cfg.lr:g}" if "precision=" in taken else ""
+        raised = any("precision" in remedy for remedy in guard.remedies)
+        lr = f"; a precision begins with lr={parts.cfg.lr:g}" if raised else ""
         remarks.append(f"It diverged repeatedly and went on with {taken}{lr}.")
     if quality is not None and noisy is not None and quality < noisy:
         remarks.append("The restored picture is worse than the noisy one.")

@@ -140,6 +140,7 @@ def test_restores_are_in_the_summary() -> None:
     summary = summarise(parts, parts.module.iterate.one_pass, 59, 1.0)
     assert summary["restores"] == [21, 41]
     assert summary["stopping"]["reason"] == "All iterations were done."
+    assert not summary["gave_up"]
     counted = parts.module.curves.block()["restores"]
     assert (counted[21], counted[41]) == (1, 2)
 
@@ -151,7 +152,9 @@ def test_a_fit_that_never_gets_past_its_copy_ends_and_says_so() -> None:
     assert guard.gave_up
     assert len(guard.restored_at) == 3
     assert parts.module.curves.recorded < 60
-    assert "diverged" in summarise(parts, parts.module.iterate.one_pass, 59, 1.0)["stopping"]["reason"]
+    summary = summarise(parts, parts.module.iterate.one_pass, 59, 1.0)
+    assert "diverged" in summary["stopping"]["reason"]
+    assert summary["gave_up"]
 
 
 @pytest.mark.parametrize("select", ["averaged", "one_pass"])
