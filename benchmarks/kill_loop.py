@@ -31,7 +31,7 @@ SETTINGS = (
     *("callbacks.checkpoint.iterations=4", "callbacks.peak_psnr.eval_every=20"),
 )
 # What differs from one run of the same fit to the next.
-TIMES = ("seconds", "seconds_per_iteration", "peak_memory_mb", "memory_estimate_mb")
+TIMES = ("seconds", "seconds_per_iteration", "seconds_compiling", "peak_memory_mb", "memory_estimate_mb")
 
 
 def start(arguments: tuple[str, ...], output: Path) -> int:

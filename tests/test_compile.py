@@ -1,11 +1,14 @@
 """A compiled network is the same network, and what cannot be compiled costs one line."""
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from dip_lightning.compilation import Program, choose_compilation
 from dip_lightning.config import compose_config
 from dip_lightning.errors import UserError
 from dip_lightning.fit import fit
@@ -32,21 +35,60 @@ def test_a_compiled_network_computes_the_same_in_one_graph() -> None:
 
 
 def test_a_checkpoint_does_not_tell_whether_the_network_was_compiled() -> None:
-    networks = [UNet(levels=1, channels=4) for _ in range(2)]
-    image = torch.rand(1, 3, 8, 8)
-    states = [
-        DeepImagePrior(network, image, compilation=mode).state_dict().keys()
-        for network, mode in zip(networks, ("none", "graphs"), strict=True)
-    ]
-    assert states[0] == states[1]
+    network, image = UNet(levels=1, channels=4), torch.rand(1, 3, 8, 8)
+    plain = DeepImagePrior(network, image)
+    compiled = DeepImagePrior(network, image, program=Program(network.forward, "graphs"))
+    assert plain.state_dict().keys() == compiled.state_dict().keys()
 
 
-def test_what_cannot_be_compiled_costs_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.fixture
+def no_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     torch.compiler.reset()
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))  # nothing has been compiled yet
-    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", ("no-such-compiler",))
+    with torch._inductor.config.patch({"cpp.cxx": ("no-such-compiler",)}):
+        yield
+
+
+@pytest.mark.usefixtures("no_compiler")
+def test_what_cannot_be_compiled_costs_one_line() -> None:
     with pytest.raises(UserError, match=r"could not be compiled .* try compile=none"):
         fit(compose_config([*SETTINGS, "compile=default", "model.channels=5"]))
+
+
+@pytest.mark.usefixtures("no_compiler")
+def test_what_auto_cannot_compile_is_called_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    function = Program(lambda x: (2 * x).sin(), "default", required=False)
+    x = torch.rand(3)
+    for _ in range(2):
+        assert torch.equal(function(x), (2 * x).sin())
+    told = [record.message for record in caplog.records if "the fit goes on without" in record.message]
+    assert len(told) == 1
+    assert "could not be compiled" in told[0]
+
+
+@pytest.mark.parametrize(
+    ("device", "pixels", "iterations", "chosen"),
+    [
+        ("cpu", 4096**2, 10**6, "none"),  # measured: nothing is gained there
+        ("cuda", 512**2, 5000, "none"),  # half a minute, less than compiling takes
+        ("cuda", 2048**2, 5000, "default"),
+        ("cuda", 512**2, 10**6, "default"),
+    ],
+)
+def test_auto_decides_by_device_size_and_iterations(device: str, pixels: int, iterations: int, chosen: str) -> None:
+    assert choose_compilation("auto", torch.device(device), pixels, iterations) == chosen
+    assert choose_compilation("default", torch.device(device), pixels, iterations) == "default"
+    assert choose_compilation("none", torch.device(device), pixels, iterations) == "none"
+
+
+def test_a_compiled_fit_tells_how_long_it_compiled_apart_from_its_iterations() -> None:
+    torch.compiler.reset()
+    summary = fit(compose_config([*SETTINGS, "compile=default"])).summary
+    assert summary["seconds_compiling"] > 0.5
+    iterating = summary["seconds_per_iteration"] * summary["iterations"]
+    assert iterating == pytest.approx(summary["seconds"] - summary["seconds_compiling"], abs=0.01)
+    assert fit(compose_config([*SETTINGS, "compile=auto"])).summary["seconds_compiling"] == 0
 
 
 def test_cuda_graphs_are_refused_on_a_cpu() -> None:

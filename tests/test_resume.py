@@ -36,7 +36,7 @@ SETTINGS = [
     *("callbacks.divergence_guard.check_every=3", "callbacks.pictures.every=20"),
 ]
 # What differs from one run of the same fit to the next.
-TIMES = ("seconds", "seconds_per_iteration", "peak_memory_mb", "memory_estimate_mb")
+TIMES = ("seconds", "seconds_per_iteration", "seconds_compiling", "peak_memory_mb", "memory_estimate_mb")
 
 # Runs `dip` in a process of its own, and does something to it at the end of certain iterations, before the checkpoint.
 DRIVER = """
@@ -224,7 +224,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     else:
         newest.unlink()  # as between two names, when one has been given up and the other not yet taken
     assert dip("resume=run").code == 0
-    assert ("last.ckpt is damaged; going on from previous.ckpt" in caplog.text) == (damage != "gone")
+    assert caplog.text.count("last.ckpt is damaged; going on from previous.ckpt") == (damage != "gone")
     assert results(killed) == uninterrupted()
 
 
@@ -307,6 +307,7 @@ def test_a_finished_run_says_so_and_can_have_more_iterations(
     assert dip(*SETTINGS, "hydra.run.dir=run", "callbacks.detection=null", "callbacks.peak_psnr.eval_every=0").code == 0
     refused(dip("resume=run"), "all 60 iterations were done: expected a run that was interrupted, or more iterations")
     refused(dip("resume=run", "iterations=60"), "is finished")
+    refused(dip("resume=run", "resume=other"), "resume=run resume=other: expected each key once")
     assert dip("resume=run", "iterations=80").code == 0
     assert results(tmp_path / "run") == uninterrupted(
         "callbacks.detection=null", "callbacks.peak_psnr.eval_every=0", "iterations=80"

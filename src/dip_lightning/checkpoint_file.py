@@ -109,13 +109,14 @@ def find_checkpoint(run_folder: Path) -> Path | None:
     return next((folder / name for name in (NEWEST, PREVIOUS) if (folder / name).is_file()), None)
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
+def read_checkpoint(path: Path, *, tell: bool = True) -> dict[str, Any]:
     """Read a checkpoint; if it is damaged, the one before.
 
     Nothing in the file is executed: it may hold tensors, numbers and words, and is refused if it holds more.
 
     Args:
         path: The newest checkpoint, see :func:`find_checkpoint`.
+        tell: Whether a damaged one costs a warning; not where it will be read once more.
 
     Returns:
         What was written, on the CPU.
@@ -131,7 +132,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         except _DamagedError as error:
             damages.append(f"{candidate.name}: {error}")
             continue
-        if damages:
+        if damages and tell:
             log.warning("%s is damaged; going on from %s, which is older", path, candidate.name)
         return state
     raise UserError(

@@ -1,5 +1,6 @@
 """One fit as a LightningModule: a network, its fixed input, and the objective that ties it to one image."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -7,15 +8,13 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from dip_lightning.checks import check_choice, check_number
+from dip_lightning.checks import check_number
+from dip_lightning.compilation import Program
 from dip_lightning.curves import Curves
 from dip_lightning.metrics import psnr
 from dip_lightning.objective import mse
 
-__all__ = ["COMPILATIONS", "DeepImagePrior", "Iterate"]
-
-# What `torch.compile` is told, by the words of the option `compile`; None for no compilation.
-COMPILATIONS: dict[str, str | None] = {"none": None, "default": "default", "graphs": "reduce-overhead"}
+__all__ = ["DeepImagePrior", "Iterate"]
 
 
 @dataclass
@@ -48,7 +47,8 @@ class DeepImagePrior(pl.LightningModule):
         weight: Weight of each pixel in the objective, (1, 1, H, W) with mean 1; None for 1 everywhere.
         sigma: Standard deviation of the noise on the scale 0 to 255, known or estimated; None where it is not known.
         first_iteration: The iteration that the first batch is; not 0 in a fit that goes on where an earlier one ended.
-        is_compiled: Whether ``torch.compile`` makes one program of the network, in the first iteration.
+        program: The network as one program, compiled in the first iteration; None where it is not compiled.
+        seconds_compiling: How long the first iteration took where the network is compiled in it, else 0.
         memory_estimate_mb: The peak memory that the fit is expected to have, in MB; None where nobody estimated it.
     """
 
@@ -74,7 +74,7 @@ class DeepImagePrior(pl.LightningModule):
         operator: nn.Module | None = None,
         sigma: float | None = None,
         seed: int = 0,
-        compilation: str = "none",
+        program: Program | None = None,
     ) -> None:
         """Draw the fixed input z ~ U(0, 1) · input_scale, as in the DIP code.
 
@@ -91,8 +91,8 @@ class DeepImagePrior(pl.LightningModule):
                 identity (denoising). Its output has the observation's shape.
             sigma: Standard deviation of the noise on the scale 0 to 255, for the stopping rules that need one.
             seed: Seed of z, independent of the network's own initialisation.
-            compilation: A key of :data:`COMPILATIONS`: whether ``torch.compile`` makes one program of the network, and
-                a CUDA graph of that. The LightningModule itself is never compiled.
+            program: ``network.forward`` as one program, for the iterations; None to call the network. The
+                LightningModule itself is never compiled.
 
         Raises:
             UserError: A value is not allowed.
@@ -102,19 +102,14 @@ class DeepImagePrior(pl.LightningModule):
         check_number("input_noise_std", input_noise_std, 0, example=0.033)
         check_number("lr", lr, 0, low_open=True, example=0.01)
         self.network = network
-        mode = COMPILATIONS[check_choice("compile", compilation, COMPILATIONS)]
-        # The method is compiled, not the module: that would become a second one with the same weights.
-        self._compiled: Callable[[Tensor], Tensor] | None = None
-        if mode is not None:
-            self._compiled = torch.compile(network.forward, mode=mode)
-        self.is_compiled = mode is not None
-        self._reuses_output = mode == "reduce-overhead"
+        self.program = program
         self.objective = objective
         self.operator = operator if operator is not None else nn.Identity()
         self.lr = lr
         self.input_noise_std = input_noise_std
         self.sigma = sigma
         self.first_iteration = 0
+        self.seconds_compiling = 0.0
         self.memory_estimate_mb: float | None = None
         generator = torch.Generator().manual_seed(seed)
         z = torch.rand((1, input_channels, *observation.shape[-2:]), generator=generator) * input_scale
@@ -131,16 +126,14 @@ class DeepImagePrior(pl.LightningModule):
         if torch.is_autocast_enabled(kind):  # once, rather than in each layer that it goes into
             z = z.to(torch.get_autocast_dtype(kind))
         # In evaluation mode, which is rare, a second program would have to be built.
-        compiled = self._compiled if self.network.training else None
-        out: Tensor = self.network(z) if compiled is None else compiled(z)
-        if self._reuses_output:  # a CUDA graph writes the next output over this one
-            out = out.clone()
+        out: Tensor = self.network(z) if self.program is None or not self.network.training else self.program(z)
         return out.to(self.observation.dtype)
 
     def on_train_start(self) -> None:
         """Make room for the curves, on the device where the values arise."""
         iterations = self.first_iteration + int(self.trainer.num_training_batches)
         self.curves = Curves(iterations, self.device, self.observation.dtype)
+        self._started = time.perf_counter()
 
     def training_step(self, batch: object, batch_idx: int) -> Tensor:
         """Do one iteration.
@@ -162,6 +155,11 @@ class DeepImagePrior(pl.LightningModule):
         self.curves.record("psnr_observation", iteration, psnr(prediction.detach(), self.observation))
         return loss
 
+    def on_train_batch_end(self, outputs: object, batch: object, batch_idx: int) -> None:
+        """Note how long the iteration took that compiles: the network, and its gradient."""
+        if batch_idx == 0 and self.program is not None:
+            self.seconds_compiling = time.perf_counter() - self._started
+
     def perturbed_input(self) -> Tensor:
         """Return z plus fresh Gaussian noise, (1, C_z, H, W)."""
         if self.input_noise_std == 0:
@@ -169,10 +167,10 @@ class DeepImagePrior(pl.LightningModule):
         _, channels, height, width = self.z.shape
         # Drawn in one run of memory whatever the layout of z: numbers in another order are drawn four times as slowly.
         if self.z.is_contiguous(memory_format=torch.channels_last):
-            noise = self.z.new_empty((1, height, width, channels)).normal_().permute(0, 3, 1, 2)
+            noise = self.z.new_empty((1, height, width, channels)).normal_(std=self.input_noise_std).permute(0, 3, 1, 2)
         else:
-            noise = self.z.new_empty((1, channels, height, width)).normal_()
-        return noise.mul_(self.input_noise_std).add_(self.z)
+            noise = self.z.new_empty((1, channels, height, width)).normal_(std=self.input_noise_std)
+        return noise.add_(self.z)
 
     @torch.no_grad()
     def evaluate(self) -> Tensor:

@@ -1,5 +1,6 @@
 """The parts of one fit, built from its configuration."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ from torch import nn
 from dip_lightning import environment
 from dip_lightning.callbacks import Checkpoint, Interrupt, OutputEMA
 from dip_lightning.checks import check_choice, check_flag, check_integer
+from dip_lightning.compilation import Program, choose_compilation
 from dip_lightning.config import build, config_folder
 from dip_lightning.data import ImageDataModule, Observation
 from dip_lightning.errors import UserError
@@ -91,13 +93,11 @@ def build_parts(
         data.take(observation)
     trainer = _build_trainer(cfg, run_folder, precision, first)
     precision.check_device(trainer.strategy.root_device)
-    if cfg.compile == "graphs" and trainer.strategy.root_device.type != "cuda":
-        device = trainer.strategy.root_device.type
-        raise UserError(f"compile=graphs on {device}", "an NVIDIA GPU, for CUDA graphs", "try compile=none")
     # Drawing the weights is the first thing that the seed decides.
     torch.manual_seed(seed)
     network = _build_network(cfg, data.observation)
-    module = _build_module(cfg, network, data.observation, seed)
+    program = _build_program(cfg, network, data, trainer.strategy.root_device)
+    module = _build_module(cfg, network, program, data.observation, seed)
     module.first_iteration = first
     parts = Parts(cfg, data, module, trainer, precision, environment.git_commit())
     if select == "averaged" and parts.find(OutputEMA) is None:
@@ -183,7 +183,17 @@ def _build_network(cfg: DictConfig, observation: Observation) -> nn.Module:
     return network
 
 
-def _build_module(cfg: DictConfig, network: nn.Module, observation: Observation, seed: int) -> DeepImagePrior:
+def _build_program(cfg: DictConfig, network: nn.Module, data: ImageDataModule, device: torch.device) -> Program | None:
+    pixels = math.prod(data.observation.noisy.shape[-2:])
+    compilation = choose_compilation(cfg.compile, device, pixels, data.iterations)
+    if compilation == "none":
+        return None
+    return Program(network.forward, compilation, required=cfg.compile != "auto")
+
+
+def _build_module(
+    cfg: DictConfig, network: nn.Module, program: Program | None, observation: Observation, seed: int
+) -> DeepImagePrior:
     noise = cfg.input_noise_std
     if noise is None:
         # The original's values: 1/20 for σ = 50, else 1/30.
@@ -201,7 +211,7 @@ def _build_module(cfg: DictConfig, network: nn.Module, observation: Observation,
         objective=objective,
         sigma=observation.sigma_in_force,
         seed=seed,
-        compilation=cfg.compile,
+        program=program,
     )
     if check_flag("channels_last", cfg.channels_last):
         module.to(memory_format=torch.channels_last)

@@ -54,7 +54,7 @@ def resume(run_folder: Path, iterations: int | None = None, precision: str | Non
         _set_precision(cfg, precision)
         image, clean = (_where(cfg.image[name], started_in) for name in ("path", "clean"))
         return fit(cfg, run_folder, image=image, clean=clean)
-    state = read_checkpoint(checkpoint)
+    state = read_checkpoint(checkpoint, tell=False)
     cfg = OmegaConf.create(state["config"])
     if iterations is not None:
         if iterations < state["iterations"]:
@@ -68,7 +68,7 @@ def resume(run_folder: Path, iterations: int | None = None, precision: str | Non
 def _set_precision(cfg: DictConfig, precision: str | None) -> None:
     if precision is not None:
         cfg.precision = compose_config([f"precision={precision}"]).precision
-        log.info("goes on in %s", precision)
+        log.info("precision=%s was asked for", precision)
 
 
 def _check_unfinished(run_folder: Path, iterations: int | None) -> None:

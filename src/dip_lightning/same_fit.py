@@ -93,7 +93,7 @@ def resumable(run_folder: Path, cfg: DictConfig, *, image: Source = None, clean:
     if checkpoint is None:
         return None
     try:
-        state = read_checkpoint(checkpoint)
+        state = read_checkpoint(checkpoint, tell=False)
         settings = OmegaConf.to_container(cfg, resolve=True)
         assert isinstance(settings, dict)
         same = flatten(state["config"], _FREE) == flatten(settings, _FREE)

@@ -139,7 +139,7 @@ def _introduce(trainer: pl.Trainer, pl_module: DeepImagePrior) -> str:
     sigma = f"noise σ = {observation.sigma:.1f} of 255 ({observation.sigma_source})"
     memory = pl_module.memory_estimate_mb
     taken = "" if memory is None else f", about {memory / 1000:.1f} GB of memory"
-    compiling = "; the network is compiled first, which can take minutes" if pl_module.is_compiled else ""
+    compiling = "; the network is compiled first, which can take minutes" if pl_module.program is not None else ""
     return f"{name}: {height}x{width}, {kind}, {sigma}; {limit}{taken}{compiling}"
 
 

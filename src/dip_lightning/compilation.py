@@ -1,0 +1,83 @@
+"""Whether ``torch.compile`` makes one program of the network, and how."""
+
+import logging
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from dip_lightning.checks import check_choice
+from dip_lightning.errors import UserError
+from dip_lightning.mistakes import of_compilation
+
+__all__ = ["COMPILATIONS", "Program", "choose_compilation"]
+
+log = logging.getLogger(__name__)
+
+# What `torch.compile` is told, by the words of the option `compile`; None for no compilation.
+COMPILATIONS: dict[str, str | None] = {"none": None, "default": "default", "graphs": "reduce-overhead"}
+
+# Compiling takes about a minute. From so many pixels times iterations on it is no more than a tenth of a fit, even on
+# a fast GPU, where the DIP code takes 47.5 ns a pixel (0.732 s an iteration of 15.4 million, a public run on an H200).
+_WORTHWHILE = 10**10
+
+
+def choose_compilation(asked: str, device: torch.device, pixels: int, iterations: int) -> str:
+    """Turn what was asked for into what is done.
+
+    ``auto`` never compiles on a CPU, where it was measured to gain nothing (docs/performance.md), and on a GPU where
+    the fit is so long that compiling cannot cost much of it.
+
+    Args:
+        asked: ``"auto"`` or a key of :data:`COMPILATIONS`.
+        device: Where the network is.
+        pixels: Height times width of the image.
+        iterations: How many the fit may have.
+
+    Returns:
+        A key of :data:`COMPILATIONS`.
+
+    Raises:
+        UserError: The word is unknown, or the device has no such thing.
+    """
+    check_choice("compile", asked, ("auto", *COMPILATIONS))
+    if asked == "graphs" and device.type != "cuda":
+        raise UserError(f"compile=graphs on {device.type}", "an NVIDIA GPU, for CUDA graphs", "try compile=none")
+    if asked != "auto":
+        return asked
+    return "default" if device.type == "cuda" and pixels * iterations >= _WORTHWHILE else "none"
+
+
+class Program:
+    """A function of one tensor, compiled when it is called first, and its gradient with the first backward pass."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor], compilation: str, *, required: bool = True) -> None:
+        """Prepare to compile; nothing is compiled yet.
+
+        Args:
+            function: What is compiled. A method rather than a module, which would become a second one with the same
+                weights.
+            compilation: A key of :data:`COMPILATIONS`, but not ``"none"``.
+            required: Whether an error while compiling is raised. If not, it costs a warning, and the function is
+                called as it is from then on.
+        """
+        mode = COMPILATIONS[compilation]
+        assert mode is not None
+        self._function = function
+        self._compiled: Callable[[Tensor], Tensor] = torch.compile(function, mode=mode)
+        self._reuses_output = mode == "reduce-overhead"
+        self._required = required
+
+    def __call__(self, argument: Tensor) -> Tensor:
+        """Call the function."""
+        try:
+            out = self._compiled(argument)
+        except Exception as error:
+            told = None if self._required else of_compilation(error)
+            if told is None:
+                raise
+            log.warning("%s; the fit goes on without", told.problem)
+            self._compiled, self._reuses_output = self._function, False
+            out = self._function(argument)
+        # A CUDA graph writes the next output over this one.
+        return out.clone() if self._reuses_output else out
