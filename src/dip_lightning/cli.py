@@ -1,9 +1,12 @@
 """The command ``dip``: Hydra's main around :func:`dip_lightning.fit.fit`, and mistakes told in one line."""
 
+import gc
 import logging
 import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
@@ -110,6 +113,23 @@ def _share_cores() -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Import torch without the garbage collector, which would look through its million objects again and again.
+
+    They stay, so that it is told to leave them alone from then on.
+    """
+    if "torch" in sys.modules:  # what is garbage by now must not be kept
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def _check_flags(arguments: list[str]) -> None:
     """Refuse a flag that Hydra does not know; it would print ten lines on how it is used.
 
@@ -167,9 +187,10 @@ def _fit(cfg: DictConfig, run_folder: Path, sweep: HydraConf | None) -> int:
     if isinstance(cfg.image.path, str) and cfg.image.path and Path(cfg.image.path).is_dir():
         return _fit_folder(cfg, run_folder)
     # Here, not above: `dip --help` and tab completion must not wait for torch.
-    from dip_lightning.console import print_job, print_summary
-    from dip_lightning.fit import fit
-    from dip_lightning.same_fit import resumable
+    with _without_collection():
+        from dip_lightning.console import print_job, print_summary
+        from dip_lightning.fit import fit
+        from dip_lightning.same_fit import resumable
 
     if sweep is not None and cfg.callbacks.get("fit_progress"):
         cfg.callbacks.fit_progress.title = f"job {sweep.job.num}"
@@ -195,6 +216,8 @@ _BESIDE_RESUME = ("resume", "iterations", "precision")
 def _resume(arguments: list[str]) -> int:
     """Go on with a run and print its table; returns the exit code. Without Hydra, which would write its folder anew."""
     given = {key: value for key, _, value in (argument.partition("=") for argument in arguments)}
+    if len(given) < len(arguments):
+        raise UserError(" ".join(arguments), "each key once", "try one after the other")
     others = [argument for argument in arguments if argument.partition("=")[0] not in _BESIDE_RESUME]
     if others:
         expected = "nothing but iterations= and precision= beside it, since a run goes on with its own settings"
@@ -203,8 +226,9 @@ def _resume(arguments: list[str]) -> int:
         raise UserError(f"iterations={given['iterations']}", "a whole number above 0", "try iterations=10000")
     if not given["resume"].strip("'\""):
         raise UserError("resume=", "the folder of a run", "try resume=outputs/DATE/TIME")
-    from dip_lightning.console import print_summary
-    from dip_lightning.resume import resume
+    with _without_collection():
+        from dip_lightning.console import print_summary
+        from dip_lightning.resume import resume
 
     run_folder = Path(given["resume"].strip("'\""))
     if run_folder.is_dir():
@@ -219,7 +243,8 @@ def _resume(arguments: list[str]) -> int:
 
 def _fit_folder(cfg: DictConfig, run_folder: Path) -> int:
     """Fit every picture of a folder; returns the exit code."""
-    from dip_lightning.folder import restore_folder, tell
+    with _without_collection():
+        from dip_lightning.folder import restore_folder, tell
 
     result = restore_folder(cfg, run_folder)
     for line in tell(result, run_folder):
