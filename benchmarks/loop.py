@@ -20,9 +20,11 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Timer
 
+import dip_lightning.module
 from dip_lightning import environment
 from dip_lightning.config import build, compose_config
 from dip_lightning.isolation import isolated
+from dip_lightning.metrics import psnr
 from dip_lightning.parts import Parts, build_parts
 from dip_lightning.precision import Precision
 from timing import bare_step, spread, synchronise, tell
@@ -59,25 +61,34 @@ class Within(pl.Callback):
         """Begin empty."""
         self.step: list[float] = []
         self.rest: list[float] = []
-        self._inside = 0.0
+        self._inside = self._beside = 0.0
+        self._running = False
         self._last: float | None = None
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Put a clock around each part; of Adam's step without the closure, in which Lightning does the others."""
-        self._last = None
-        module: Any = pl_module
-        optimizer: Any = trainer.optimizers[0]
-        network, adam = module.network, optimizer.step
-        for name in ("perturbed_input", "forward", "objective"):
-            setattr(module, name, self._clocked(getattr(module, name), lambda: network.training))
-        module.backward = self._clocked(module.backward)
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        """Put a clock around each part of the step; of Adam's without the closure, in which Lightning does the others.
 
-        def step(closure: Callable[[], Any] | None = None) -> Any:
-            result = None if closure is None else closure()
-            self._clocked(adam)()
+        What the training step measures on the side counts to the rest.
+        """
+        self._last = None
+        optimizer = trainer.optimizers[0]
+        adam = self._clocked(optimizer.step)
+        trainer.strategy.training_step = self._clocked(trainer.strategy.training_step)
+        pl_module.backward = self._clocked(pl_module.backward)
+        pl_module.curves.record = self._left_out(pl_module.curves.record)
+        dip_lightning.module.psnr = self._left_out(psnr)
+        optimizer.zero_grad = self._clocked(optimizer.zero_grad)
+
+        def step(closure: Callable[[], Any]) -> Any:
+            result = closure()
+            adam()
             return result
 
         optimizer.step = step
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        """Take the one clock away that is not the fit's own."""
+        dip_lightning.module.psnr = psnr
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """An iteration lasts from the end of the one before to its own; the first has none before it."""
@@ -87,12 +98,23 @@ class Within(pl.Callback):
             self.rest.append(now - self._last - self._inside)
         self._last, self._inside = now, 0.0
 
-    def _clocked(self, part: Callable[..., Any], counts: Callable[[], bool] = lambda: True) -> Callable[..., Any]:
+    def _clocked(self, part: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*arguments: Any, **options: Any) -> Any:
+            started, before = time.perf_counter(), self._beside
+            self._running = True
+            result = part(*arguments, **options)
+            self._running = False
+            self._inside += time.perf_counter() - started - (self._beside - before)
+            return result
+
+        return run
+
+    def _left_out(self, part: Callable[..., Any]) -> Callable[..., Any]:
         def run(*arguments: Any, **options: Any) -> Any:
             started = time.perf_counter()
             result = part(*arguments, **options)
-            if counts():
-                self._inside += time.perf_counter() - started
+            if self._running:
+                self._beside += time.perf_counter() - started
             return result
 
         return run

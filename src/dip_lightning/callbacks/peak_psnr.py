@@ -19,7 +19,7 @@ class PeakPSNR(pl.Callback):
     this callback records nothing and :attr:`peaks` stays empty.
     """
 
-    def __init__(self, eval_every: int = 50) -> None:
+    def __init__(self, eval_every: int = 100) -> None:
         """Set the cadence of the evaluation-mode output.
 
         Args:
@@ -29,7 +29,7 @@ class PeakPSNR(pl.Callback):
         Raises:
             UserError: The cadence is negative.
         """
-        self.eval_every = check_integer("callbacks.peak_psnr.eval_every", eval_every, 0, example=50)
+        self.eval_every = check_integer("callbacks.peak_psnr.eval_every", eval_every, 0, example=100)
         self.peaks: dict[str, CurvePeak] = {}
 
     def on_train_batch_end(  # type: ignore[override]

@@ -64,15 +64,15 @@ class WindowedVariance(Stateful):
         # An output that is no number would spoil the sums for good.
         newest = torch.nan_to_num(output - self._reference, posinf=0.0, neginf=0.0)
         self._sum += newest - oldest
-        self._sum_of_squares += newest.square().sum() - oldest.square().sum()
+        self._sum_of_squares += newest.dot(newest) - oldest.dot(oldest)
         oldest.copy_(newest)
         self._seen += 1
         if slot == self.window - 1:
             self._refresh()
         if self._seen < self.window:
             return None
-        mean = self._sum / self.window
-        variance: Tensor = (self._sum_of_squares / self.window - mean.square().sum()) / output.numel()
+        squared_mean = self._sum.dot(self._sum) / self.window
+        variance: Tensor = (self._sum_of_squares - squared_mean) / (self.window * output.numel())
         return variance
 
     def _refresh(self) -> None:
