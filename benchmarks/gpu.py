@@ -2,8 +2,8 @@
 
 What is left when the minutes are over is made by the same command, started again. Measured are: an iteration against
 its convolutions, in each precision and each way to compile it; what the loop adds; a fit of 5000 iterations from the
-command to the written image; with a checkout of the original, both against each other; seconds until bf16 and TF32 are
-as good as float32.
+command to the written image; with a checkout of the original, both against each other; small fits at once against one
+after another; seconds until bf16 and TF32 are as good as float32.
 
     python benchmarks/gpu.py [--original CHECKOUT] [--minutes 8] [--out outputs/gpu/bench] [--size 512] [OVERRIDE...]
 """
@@ -24,9 +24,10 @@ def pieces(options: argparse.Namespace) -> Iterator[tuple[str, list[str]]]:
     precisions = options.precisions.split(",")
     script = {path.stem: str(path) for path in HERE.glob("*.py")}
     for compilation in options.compile.split(","):
+        floor, how = [script["floor"], *size, "--repeats", "30"], [f"compile={compilation}", *more]
         for precision in reversed(precisions):
-            arguments = ["model=unet", f"precision={precision}", f"compile={compilation}"]
-            yield f"floor-{precision}-{compilation}", [script["floor"], *size, "--repeats", "30", *arguments, *more]
+            yield f"floor-{precision}-{compilation}", [*floor, "model=unet", f"precision={precision}", *how]
+        yield f"floor-resunet-{compilation}", [*floor, "model=resunet", f"precision={precisions[-1]}", *how]
     counts = ["--iterations", str(options.iterations)]
     for scale in options.scales.split(",") if options.original is not None else ():
         against = [script["against_original"], "--original", options.original, "--accelerator", options.trainer]
@@ -40,6 +41,11 @@ def pieces(options: argparse.Namespace) -> Iterator[tuple[str, list[str]]]:
         length = [f"iterations={50 * options.iterations}", "stopping=none", f"image.crop={options.size}"]
         where = [f"hydra.run.dir={run_folder}", "callbacks.fit_progress=null"]
         yield f"fit-{precision}", ["-m", "dip_lightning", f"precision={precision}", *length, *where, *more]
+    many = ["--size", str(options.size // 4), "--fits", options.fits, "--seconds", str(options.seconds)]
+    yield (
+        "batch-fits",
+        [script["batch_fits"], *many, "--repeats", "2", "model=unet", f"precision={precisions[-1]}", *more],
+    )
     settings = ["--settings", *(f"precision={precision}" for precision in precisions)]
     length = ["--iterations", str(25 * options.iterations), "--seeds", "0", "--out", str(options.out / "quality")]
     yield (
@@ -79,7 +85,9 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=100)
     parser.add_argument("--scales", default="1,2,4", help="of the size, against the original")
     parser.add_argument("--repeats", type=int, default=3, help="against the original")
-    parser.add_argument("--precisions", default="fp32,tf32,bf16")
+    parser.add_argument("--precisions", default="fp32,tf32,bf16", help="the fastest last")
+    parser.add_argument("--fits", default="2,4,8,16", help="at once, at a quarter of the size")
+    parser.add_argument("--seconds", type=float, default=5, help="for each of these numbers")
     parser.add_argument("--compile", default="none,default,graphs")
     parser.add_argument("--trainer", default="gpu", choices=("gpu", "cpu"))
     parser.add_argument("overrides", nargs="*", help="as for dip, of every measurement")

@@ -72,15 +72,21 @@ def test_what_waits_for_a_gpu_runs_and_goes_on(tmp_path: Path) -> None:
     out = tmp_path / "bench"
     sizes = ["--size", "32", "--iterations", "2", "--trainer", "cpu", "--precisions", "fp32", "--compile", "none"]
     original = ["--original", str(write_original(tmp_path / "original")), "--scales", "1", "--repeats", "1"]
-    command = ["gpu.py", "--out", str(out), *sizes, *original, *TINY_NET]
+    many = ["--fits", "2", "--seconds", "0.1"]
+    command = ["gpu.py", "--out", str(out), *sizes, *original, *many, *TINY_NET]
     none = run(*command, "--minutes", "0")
     assert none.returncode == 1
-    names = "floor-fp32-none, original-32-fp32, loop-fp32, fit-fp32, quality"
+    names = "floor-fp32-none, floor-resunet-none, original-32-fp32, loop-fp32, fit-fp32, batch-fits, quality"
     assert f"left: {names}; the same command goes on" in none.stderr
     done = run(*command)
     assert done.returncode == 0, done.stderr
     assert "step / floor" in done.stdout
     assert "100 iterations in" in done.stdout
+    assert "ResUNet at 32x32" in done.stdout
+    difference = re.search(r"differ by ([\d.e+-]+) after 5 iterations in float64", done.stdout)
+    assert difference is not None
+    assert float(difference[1]) < 1e-9
+    assert re.search(r"2 processes .* of one fit's: median [\d.]+", done.stdout)
     assert float(re.search(r"rest / step from within +median ([\d.]+)", done.stdout)[1]) > 0  # type: ignore[index]
     assert (out / "bench.md").read_text() in done.stdout
     assert run(*command, "--minutes", "0").stdout == done.stdout
