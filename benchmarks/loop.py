@@ -1,8 +1,8 @@
 """What Lightning's loop and the callbacks add to the bare iteration.
 
-Times, in one process and in turn, (a) the bare step: perturb, forward, loss, backward, Adam; (b) a whole fit by
-`pytorch_lightning.Trainer` with every default callback but the progress bar, without its set-up. Both do the same
-iterations of the same network on the same picture. Prints seconds an iteration and their ratio.
+Times, in one process and in turn, (a) the bare step: perturb, forward, loss, backward, Adam; (b) a fit by
+`pytorch_lightning.Trainer` with every default callback but the progress bar, from its sixth iteration to its last. Both
+do the same iterations of the same network on the same picture. Prints seconds an iteration and their ratio.
 
 On a CPU the machine's own spread is larger than what is looked for, so the same is measured from within, too: in the
 whole fits, the time of all that is not perturb, forward, loss, backward or Adam, over the time of these.
@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Timer
 
 import dip_lightning.module
 from dip_lightning import environment
@@ -29,24 +28,41 @@ from dip_lightning.parts import Parts, build_parts
 from dip_lightning.precision import Precision
 from timing import bare_step, spread, synchronise, tell
 
+# Iterations that are not timed.
+FIRST = 5
+
 
 def time_bare(parts: Parts, iterations: int) -> float:
-    """Seconds an iteration of the step alone."""
+    """Seconds an iteration of the step alone, after the first few."""
     step, device = bare_step(parts), parts.trainer.strategy.root_device
-    synchronise(device)
-    started = time.perf_counter()
-    for _ in range(iterations):
+    for _ in range(FIRST):
         step()
     synchronise(device)
-    return (time.perf_counter() - started) / iterations
+    started = time.perf_counter()
+    for _ in range(iterations - FIRST):
+        step()
+    synchronise(device)
+    return (time.perf_counter() - started) / (iterations - FIRST)
 
 
 def time_fit(parts: Parts, iterations: int) -> float:
-    """Seconds an iteration of the whole loop."""
-    timer = Timer()
-    parts.trainer.callbacks.append(timer)  # type: ignore[attr-defined]
+    """Seconds an iteration of the whole loop, after the first few; what begins and ends a fit does not count."""
+    clock = Clock()
+    parts.trainer.callbacks.append(clock)  # type: ignore[attr-defined]
     parts.trainer.fit(parts.module, datamodule=parts.data)
-    return timer.time_elapsed() / iterations
+    return (clock.ended - clock.started) / (iterations - FIRST)
+
+
+class Clock(pl.Callback):
+    """Takes the time after the first few iterations, and after the last."""
+
+    started = ended = 0.0
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Take it."""
+        if batch_idx + 1 in (FIRST, trainer.num_training_batches):
+            synchronise(pl_module.device)
+            self.started, self.ended = self.ended, time.perf_counter()
 
 
 class Within(pl.Callback):
@@ -128,6 +144,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("overrides", nargs="*", help="as for dip: model=unet precision=bf16")
     options = parser.parse_args()
+    if options.iterations <= FIRST:
+        parser.error(f"--iterations {options.iterations}: at least {FIRST + 1}, the first {FIRST} are not timed")
     overrides = [f"image.crop={options.size}", f"iterations={options.iterations}", *options.overrides]
     cfg = compose_config([*overrides, "callbacks.fit_progress=null"])
     precision: Precision = build(cfg.precision)

@@ -70,7 +70,7 @@ def test_seconds_to_a_quality_are_measured_and_finished_fits_are_passed_over(tmp
 
 def test_what_waits_for_a_gpu_runs_and_goes_on(tmp_path: Path) -> None:
     out = tmp_path / "bench"
-    sizes = ["--size", "32", "--iterations", "2", "--trainer", "cpu", "--precisions", "fp32", "--compile", "none"]
+    sizes = ["--size", "32", "--iterations", "6", "--trainer", "cpu", "--precisions", "fp32", "--compile", "none"]
     original = ["--original", str(write_original(tmp_path / "original")), "--scales", "1", "--repeats", "1"]
     many = ["--fits", "2", "--seconds", "0.1"]
     command = ["gpu.py", "--out", str(out), *sizes, *original, *many, *TINY_NET]
@@ -81,7 +81,7 @@ def test_what_waits_for_a_gpu_runs_and_goes_on(tmp_path: Path) -> None:
     done = run(*command)
     assert done.returncode == 0, done.stderr
     assert "step / floor" in done.stdout
-    assert "100 iterations in" in done.stdout
+    assert "300 iterations in" in done.stdout
     assert "ResUNet at 32x32" in done.stdout
     difference = re.search(r"differ by ([\d.e+-]+) after 5 iterations in float64", done.stdout)
     assert difference is not None

@@ -58,8 +58,8 @@ class Program:
             function: What is compiled. A method rather than a module, which would become a second one with the same
                 weights.
             compilation: A key of :data:`COMPILATIONS`, but not ``"none"``.
-            required: Whether an error while compiling is raised. If not, it costs a warning, and the function is
-                called as it is from then on.
+            required: Whether it is an error if the function cannot be compiled. If not, it costs a warning, and the
+                function is called as it is from then on.
         """
         mode = COMPILATIONS[compilation]
         assert mode is not None
