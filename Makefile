@@ -57,7 +57,7 @@ bench: setup  ## time an iteration against its convolutions, and what the traini
 	$(BIN)/python benchmarks/stopping.py
 
 bench-original: setup  ## the same against the original: make bench-original ORIGINAL=checkout-of-deep-image-prior
-	$(BIN)/python benchmarks/against_original.py --original $(ORIGINAL)
+	$(BIN)/python benchmarks/against_original.py --original $(ORIGINAL) --out outputs/bench
 
 time-to-quality: setup  ## seconds until bf16 and float32 are as good (about 20 minutes on 2 cores; goes on where it was)
 	$(BIN)/python benchmarks/time_to_quality.py --iterations 1200

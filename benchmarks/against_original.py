@@ -8,7 +8,7 @@ Ours is a whole fit by Lightning with every default callback. Both fit the same 
 parameters. They alternate, each in a fresh process; the first iterations of each are not counted.
 
     python benchmarks/against_original.py --original CHECKOUT [--sizes 128,256] [--iterations 20] [--repeats 3]
-        [--precisions fp32,bf16] [--accelerator cpu] [--threads 2] [OVERRIDE...]
+        [--precisions fp32,bf16] [--accelerator cpu] [--threads 2] [--out FOLDER] [OVERRIDE...]
 """
 
 import argparse
@@ -21,12 +21,15 @@ import sys
 import tempfile
 import time
 from contextlib import redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from dip_lightning import environment
 from dip_lightning.config import build, compose_config
@@ -158,6 +161,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--accelerator", choices=("cpu", "gpu"), default="cpu")
+    parser.add_argument("--out", type=Path, help="a folder for against-original.csv and .png")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("overrides", nargs="*", help="as for dip, of our side")
     options = parser.parse_args()
@@ -170,6 +174,7 @@ def main() -> None:
         return
     print("| size | side | s / iteration: median (min, max) | ratio: median (min, max) | memory (MB) | memory, ratio |")
     print("| --- | --- | --- | --- | --- | --- |")
+    figures: list[Figures] = []
     for size in map(int, options.sizes.split(",")):
         sides = ["original", *options.precisions.split(",")]
         runs: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
@@ -177,18 +182,83 @@ def main() -> None:
             for side in sides:
                 runs[side].append(measure(options, side, size))
         for side in sides:
-            print(row(size, side, runs), flush=True)
+            figures.append(Figures.of(size, side, runs))
+            print(figures[-1].row(), flush=True)
+    if options.out is not None:
+        write(figures, options.out)
 
 
-def row(size: int, side: str, runs: dict[str, list[dict[str, float]]]) -> str:
-    """A line of the table; ratios are the original's figure over this side's, repeat by repeat."""
-    seconds = [run["seconds"] for run in runs[side]]
-    ratios = [them["seconds"] / us["seconds"] for them, us in zip(runs["original"], runs[side], strict=True)]
-    memory = statistics.median(run["memory_mb"] for run in runs[side])
-    theirs = statistics.median(run["memory_mb"] for run in runs["original"])
-    spread = f"{statistics.median(seconds):.4f} ({min(seconds):.4f}, {max(seconds):.4f})"
-    ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f}, {max(ratios):.2f})"
-    return f"| {size}x{size} | {side} | {spread} | {ratio} | {memory:.0f} | {theirs / memory:.2f} |"
+@dataclass(frozen=True)
+class Figures:
+    """What was measured of one side at one size.
+
+    Attributes:
+        size: Side of the image in pixels.
+        side: ``original``, or a precision of ours.
+        seconds: Seconds an iteration: median, least, greatest.
+        ratio: The original's seconds over this side's, repeat by repeat: median, least, greatest.
+        memory_mb: Peak memory, the median.
+        memory_ratio: The original's over this side's.
+    """
+
+    size: int
+    side: str
+    seconds: tuple[float, float, float]
+    ratio: tuple[float, float, float]
+    memory_mb: float
+    memory_ratio: float
+
+    @classmethod
+    def of(cls, size: int, side: str, runs: dict[str, list[dict[str, float]]]) -> "Figures":
+        """Compute them from the runs of every side."""
+        seconds = [run["seconds"] for run in runs[side]]
+        ratios = [them["seconds"] / us["seconds"] for them, us in zip(runs["original"], runs[side], strict=True)]
+        memory = statistics.median(run["memory_mb"] for run in runs[side])
+        theirs = statistics.median(run["memory_mb"] for run in runs["original"])
+        return cls(size, side, spread_of(seconds), spread_of(ratios), memory, theirs / memory)
+
+    def row(self) -> str:
+        """A line of the table."""
+        seconds = "{:.4f} ({:.4f}, {:.4f})".format(*self.seconds)
+        ratio = "{:.2f} ({:.2f}, {:.2f})".format(*self.ratio)
+        size = f"{self.size}x{self.size}"
+        return f"| {size} | {self.side} | {seconds} | {ratio} | {self.memory_mb:.0f} | {self.memory_ratio:.2f} |"
+
+
+def spread_of(values: list[float]) -> tuple[float, float, float]:
+    """Median, least and greatest."""
+    return statistics.median(values), min(values), max(values)
+
+
+def write(figures: list[Figures], folder: Path) -> None:
+    """Write every figure as a table, and the seconds as a drawing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = "size,side,seconds,seconds_min,seconds_max,ratio,ratio_min,ratio_max,memory_mb"
+    lines = [
+        ",".join([str(one.size), one.side, *(f"{value:.6g}" for value in (*one.seconds, *one.ratio, one.memory_mb))])
+        for one in figures
+    ]
+    (folder / "against-original.csv").write_text("\n".join([names, *lines]) + "\n", encoding="utf-8")
+    drawing = Figure(figsize=(6.4, 3.6), layout="constrained")
+    axes = drawing.subplots()
+    for side in dict.fromkeys(one.side for one in figures):
+        mine = [one for one in figures if one.side == side]
+        medians, least, greatest = zip(*(one.seconds for one in mine), strict=True)
+        errors = [
+            [median - low for median, low in zip(medians, least, strict=True)],
+            [high - median for median, high in zip(medians, greatest, strict=True)],
+        ]
+        label = side if side == "original" else f"ours, {side}"
+        axes.errorbar([one.size for one in mine], medians, errors, marker="o", capsize=3, label=label)
+    sizes = sorted({one.size for one in figures})
+    axes.set(xscale="log", yscale="log", xlabel="side of the image, pixels", ylabel="seconds an iteration")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.minorticks_off()
+    axes.set_xticks(sizes, [str(size) for size in sizes])
+    axes.grid(alpha=0.3)
+    axes.legend()
+    drawing.savefig(folder / "against-original.png", dpi=110)
 
 
 if __name__ == "__main__":

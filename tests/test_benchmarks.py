@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import TINY_UNET
 
 ROOT = Path(__file__).parents[1]
@@ -35,7 +37,8 @@ def get_net(input_depth, kind, pad, skip_n33d, skip_n33u, skip_n11, num_scales, 
 def test_the_original_and_we_are_timed_in_turn(tmp_path: Path) -> None:
     original = write_original(tmp_path / "original")
     sizes = ["--sizes", "32", "--iterations", "2", "--repeats", "2", "--precisions", "fp32", "--threads", "1"]
-    done = run("against_original.py", "--original", str(original), *sizes, *TINY_NET)
+    out = tmp_path / "out"
+    done = run("against_original.py", "--original", str(original), *sizes, "--out", str(out), *TINY_NET)
     assert done.returncode == 0, done.stderr
     theirs, ours = (line.split("|") for line in done.stdout.splitlines()[2:])
     assert theirs[2].strip() == "original"
@@ -43,6 +46,10 @@ def test_the_original_and_we_are_timed_in_turn(tmp_path: Path) -> None:
     assert ours[2].strip() == "fp32"
     median, low, high = (float(number) for number in re.findall(r"[\d.]+", ours[3]))
     assert 0 < low <= median <= high
+    lines = (out / "against-original.csv").read_text().splitlines()
+    assert [line.split(",")[1] for line in lines] == ["side", "original", "fp32"]
+    assert float(lines[2].split(",")[2]) == pytest.approx(median, abs=1e-4)
+    assert (out / "against-original.png").stat().st_size > 1000
 
 
 def test_the_floor_is_measured() -> None:
