@@ -4,7 +4,8 @@ The original is a checkout of DmitryUlyanov/deep-image-prior that you have: its 
 `utils` no longer import on today's libraries), and the loop does in each iteration what its notebook denoising.ipynb
 does: perturb, forward, average, MSE, backward, three PSNRs on the CPU, a line of print, Adam with default arguments,
 and its backtracking, which copies all weights to the host on 99 of 100 iterations.
-Ours is a whole fit by Lightning with every default callback. Both fit the same picture with the U-net of 2,217,831
+Ours is a whole fit by Lightning with the default callbacks, but without the stopping rules, the progress bar and the
+output in evaluation mode, which the original has none of. Both fit the same picture with the U-net of 2,217,831
 parameters. They alternate, each in a fresh process; the first iterations of each are not counted.
 
     python benchmarks/against_original.py --original CHECKOUT [--sizes 128,256] [--iterations 20] [--repeats 3]
@@ -22,6 +23,7 @@ import tempfile
 import time
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +33,14 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
+from arguments import mistakes_told, positive, positives
 from dip_lightning import environment
 from dip_lightning.config import build, compose_config
+from dip_lightning.errors import UserError
 from dip_lightning.isolation import isolated
 from dip_lightning.parts import build_parts
 from dip_lightning.precision import Precision
-from timing import synchronise
+from timing import megabytes_kept, synchronise
 
 # Not counted: libraries choose their kernels then.
 WARM_UP = 5
@@ -75,11 +79,16 @@ def time_ours(options: argparse.Namespace, size: int, precision_name: str) -> di
     watch = Stopwatch()
     with precision.in_force(), isolated(), tempfile.TemporaryDirectory() as folder:
         parts = build_parts(cfg, Path(folder), precision, {})
-        device = parts.trainer.strategy.root_device
+        device, module = parts.trainer.strategy.root_device, parts.module
         parts.trainer.callbacks.append(watch)  # type: ignore[attr-defined]
         environment.reset_peak_memory(device)
-        parts.trainer.fit(parts.module, datamodule=parts.data)
-    return {"seconds": watch.seconds, "memory_mb": environment.peak_memory_mb(device)}
+        parts.trainer.fit(module, datamodule=parts.data)
+        memory, kept = environment.peak_memory_mb(device), nan
+        if device.type == "cpu":  # where the module is now
+            module.train()
+            with parts.trainer.precision_plugin.forward_context():
+                kept = megabytes_kept(module, lambda: module(module.z))
+    return {"seconds": watch.seconds, "memory_mb": memory, "kept_mb": kept}
 
 
 def psnr_on_cpu(truth: np.ndarray, test: np.ndarray) -> float:
@@ -136,7 +145,8 @@ def time_original(options: argparse.Namespace, size: int) -> dict[str, float]:
             optimizer.step()
     synchronise(device)
     seconds = (time.perf_counter() - started) / options.iterations
-    return {"seconds": seconds, "memory_mb": environment.peak_memory_mb(device)}
+    memory = environment.peak_memory_mb(device)
+    return {"seconds": seconds, "memory_mb": memory, "kept_mb": megabytes_kept(net, lambda: net(saved))}
 
 
 def measure(options: argparse.Namespace, which: str, size: int) -> dict[str, float]:
@@ -146,37 +156,51 @@ def measure(options: argparse.Namespace, which: str, size: int) -> dict[str, flo
     environment_of_child = os.environ | {"OMP_NUM_THREADS": str(options.threads)}
     done = subprocess.run(command, env=environment_of_child, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        sys.exit(f"{which} at {size}x{size} failed:\n{done.stderr[-2000:]}")
+        if which != "original" and done.returncode != 2:
+            print(done.stderr, file=sys.stderr)  # not the user's mistake: the traceback is wanted
+        cause = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        sides = "sides from 64 on, divisible by 32" if which == "original" else "what ours can do"
+        raise UserError(f"{which} at {size}x{size}: {cause}", sides, "try --sizes 128")
     result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return result
+
+
+def check_checkout(folder: Path) -> None:
+    """Refuse a folder that is no checkout of the original.
+
+    Raises:
+        UserError: Its network is not there.
+    """
+    if not (folder / "models" / "skip.py").is_file():
+        raise UserError(f"--original {folder}", "a checkout of DmitryUlyanov/deep-image-prior", "git clone it there")
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--original", type=Path, required=True, help="checkout of DmitryUlyanov/deep-image-prior")
-    parser.add_argument("--sizes", default="128,256", help="sides in pixels, from 64 on: 128,256")
+    parser.add_argument("--sizes", type=positives, default="128,256", help="sides in pixels, from 64 on: 128,256")
     parser.add_argument("--precisions", default="fp32,bf16", help="of our side: fp32,bf16")
-    parser.add_argument("--iterations", type=int, default=20)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--iterations", type=positive, default=20)
+    parser.add_argument("--repeats", type=positive, default=3)
+    parser.add_argument("--threads", type=positive, default=os.cpu_count())
     parser.add_argument("--accelerator", choices=("cpu", "gpu"), default="cpu")
     parser.add_argument("--out", type=Path, help="a folder for against-original.csv and .png")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("overrides", nargs="*", help="as for dip, of our side")
     options = parser.parse_args()
-    if not (options.original / "models" / "skip.py").is_file():
-        parser.error(f"{options.original} is no checkout of the original: it has no models/skip.py")
+    check_checkout(options.original)
     if options.child:
-        side = options.child
-        size = int(options.sizes)
+        side, (size,) = options.child, options.sizes
         print(json.dumps(time_original(options, size) if side == "original" else time_ours(options, size, side)))
         return
-    print("| size | side | s / iteration: median (min, max) | ratio: median (min, max) | memory (MB) | memory, ratio |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    sides = ["original", *options.precisions.split(",")]
+    for side in sides[1:]:
+        compose_config(overrides_of(options, min(options.sizes), side))  # a mistake is told before minutes were spent
+    print("| size | side | s / iteration: median (min, max) | ratio: median (min, max) | MB | MB, ratio | MB kept |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
     figures: list[Figures] = []
-    for size in map(int, options.sizes.split(",")):
-        sides = ["original", *options.precisions.split(",")]
+    for size in options.sizes:
         runs: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
         for _ in range(options.repeats):
             for side in sides:
@@ -199,6 +223,7 @@ class Figures:
         ratio: The original's seconds over this side's, repeat by repeat: median, least, greatest.
         memory_mb: Peak memory, the median.
         memory_ratio: The original's over this side's.
+        kept_mb: What a forward pass keeps for the backward pass; NaN where it was not counted.
     """
 
     size: int
@@ -207,6 +232,7 @@ class Figures:
     ratio: tuple[float, float, float]
     memory_mb: float
     memory_ratio: float
+    kept_mb: float
 
     @classmethod
     def of(cls, size: int, side: str, runs: dict[str, list[dict[str, float]]]) -> "Figures":
@@ -215,14 +241,20 @@ class Figures:
         ratios = [them["seconds"] / us["seconds"] for them, us in zip(runs["original"], runs[side], strict=True)]
         memory = statistics.median(run["memory_mb"] for run in runs[side])
         theirs = statistics.median(run["memory_mb"] for run in runs["original"])
-        return cls(size, side, spread_of(seconds), spread_of(ratios), memory, theirs / memory)
+        kept = runs[side][0]["kept_mb"]
+        return cls(size, side, spread_of(seconds), spread_of(ratios), memory, theirs / memory, kept)
+
+    def values(self) -> tuple[float, ...]:
+        """All numbers, in the order of the table that is written."""
+        return *self.seconds, *self.ratio, self.memory_mb, self.kept_mb
 
     def row(self) -> str:
         """A line of the table."""
         seconds = "{:.4f} ({:.4f}, {:.4f})".format(*self.seconds)
         ratio = "{:.2f} ({:.2f}, {:.2f})".format(*self.ratio)
         size = f"{self.size}x{self.size}"
-        return f"| {size} | {self.side} | {seconds} | {ratio} | {self.memory_mb:.0f} | {self.memory_ratio:.2f} |"
+        memory = f"{self.memory_mb:.0f} | {self.memory_ratio:.2f} | {self.kept_mb:.0f}"
+        return f"| {size} | {self.side} | {seconds} | {ratio} | {memory} |"
 
 
 def spread_of(values: list[float]) -> tuple[float, float, float]:
@@ -233,11 +265,8 @@ def spread_of(values: list[float]) -> tuple[float, float, float]:
 def write(figures: list[Figures], folder: Path) -> None:
     """Write every figure as a table, and the seconds as a drawing."""
     folder.mkdir(parents=True, exist_ok=True)
-    names = "size,side,seconds,seconds_min,seconds_max,ratio,ratio_min,ratio_max,memory_mb"
-    lines = [
-        ",".join([str(one.size), one.side, *(f"{value:.6g}" for value in (*one.seconds, *one.ratio, one.memory_mb))])
-        for one in figures
-    ]
+    names = "size,side,seconds,seconds_min,seconds_max,ratio,ratio_min,ratio_max,memory_mb,kept_mb"
+    lines = [",".join([str(one.size), one.side, *(f"{value:.6g}" for value in one.values())]) for one in figures]
     (folder / "against-original.csv").write_text("\n".join([names, *lines]) + "\n", encoding="utf-8")
     drawing = Figure(figsize=(6.4, 3.6), layout="constrained")
     axes = drawing.subplots()
@@ -262,4 +291,5 @@ def write(figures: list[Figures], folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with mistakes_told():
+        main()

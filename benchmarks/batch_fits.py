@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, stack_module_state
 
+from arguments import duration, mistakes_told, positive, positives
 from dip_lightning import environment
 from dip_lightning.config import build, compose_config
 from dip_lightning.isolation import isolated
@@ -146,25 +147,24 @@ def in_processes(overrides: list[str], fits: int, threads: int, seconds: float) 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=128)
-    parser.add_argument("--fits", default="1,2,4,8")
-    parser.add_argument("--seconds", type=float, default=10)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--size", type=positive, default=128)
+    parser.add_argument("--fits", type=positives, default="1,2,4,8")
+    parser.add_argument("--seconds", type=duration, default="10")
+    parser.add_argument("--repeats", type=positive, default=3)
     parser.add_argument("overrides", nargs="*", help="as for dip: model=unet precision=bf16")
     options = parser.parse_args()
     overrides = [f"image.crop={options.size}", "callbacks.fit_progress=null", "stopping=none", *options.overrides]
     cfg, threads = compose_config(overrides), torch.get_num_threads()
     precision: Precision = build(cfg.precision)
-    counts = [int(count) for count in options.fits.split(",")]
     rates: dict[str, list[float]] = {"1 fit": []}
     with precision.in_force(), isolated():
         # In float64: in float32 Adam makes of the last bit of a small gradient another step.
-        difference = check([*overrides, "precision=fp64"], min(max(counts), 3))
+        difference = check([*overrides, "precision=fp64"], min(max(options.fits), 3))
         for _ in range(options.repeats):
             parts = make_parts(overrides, 0)
             device = parts.trainer.strategy.root_device
             rates["1 fit"].append(rate(bare_step(parts), device, options.seconds))
-            for count in counts:
+            for count in options.fits:
                 if count == 1:
                     continue
                 share = max(threads // count, 1) if device.type == "cpu" else threads
@@ -184,4 +184,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with mistakes_told():
+        main()

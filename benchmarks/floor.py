@@ -15,6 +15,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from arguments import mistakes_told, positive
 from dip_lightning import environment
 from dip_lightning.config import build, compose_config
 from dip_lightning.isolation import isolated
@@ -94,8 +95,8 @@ def copy_rate(device: torch.device) -> float:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=256)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--size", type=positive, default=256)
+    parser.add_argument("--repeats", type=positive, default=5)
     parser.add_argument("overrides", nargs="*", help="as for dip: model=unet precision=bf16")
     options = parser.parse_args()
     cfg = compose_config([f"image.crop={options.size}", "callbacks.fit_progress=null", *options.overrides])
@@ -129,4 +130,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with mistakes_told():
+        main()

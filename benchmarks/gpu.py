@@ -1,106 +1,249 @@
 """Every measurement of speed that waits for a GPU, one after another, in a folder; what is there is not made again.
 
 What is left when the minutes are over is made by the same command, started again. Measured are: an iteration against
-its convolutions, in each precision and each way to compile it; what the loop adds; a fit of 5000 iterations from the
-command to the written image; with a checkout of the original, both against each other; small fits at once against one
-after another; seconds until bf16 and TF32 are as good as float32.
+its convolutions, in each precision and each way to compile it; what the loop adds; a whole fit from the command to the
+written image; with a checkout of the original, both against each other; small fits at once against one after another;
+seconds until bf16 and TF32 are as good as float32.
 
     python benchmarks/gpu.py [--original CHECKOUT] [--minutes 8] [--out outputs/gpu/bench] [--size 512] [OVERRIDE...]
+
+Each measurement is a file in the folder, and `bench.md` holds all of them. One that fails is told apart from those that
+are left, with the end of what it said in NAME.failed; the same command tries it again, after the others.
 """
 
 import argparse
+import os
+import shlex
+import shutil
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-HERE = Path(__file__).parent
+import torch
+
+from against_original import check_checkout
+from arguments import duration, mistakes_told, positive, positives
+from dip_lightning.compilation import COMPILATIONS
+from dip_lightning.config import compose_config
+from dip_lightning.errors import UserError
+
+# As it is given to Python, so that what is recorded can be typed in again.
+HERE = Path(os.path.relpath(Path(__file__).parent))
+# What a measurement gets to end by itself once its time is over.
+GRACE = 10.0
 
 
-def pieces(options: argparse.Namespace) -> Iterator[tuple[str, list[str]]]:
-    """The measurements by name, most telling first, each a command after ``python``."""
+@dataclass(frozen=True)
+class Piece:
+    """A measurement.
+
+    Attributes:
+        name: Of its file.
+        command: After ``python``.
+        run_folder: Of its fit, which begins anew; None where there is none.
+    """
+
+    name: str
+    command: Sequence[str]
+    run_folder: Path | None = None
+
+    def line(self) -> str:
+        """The command as it is typed in."""
+        return f"python {shlex.join(self.command)}"
+
+
+def pieces(options: argparse.Namespace) -> Iterator[Piece]:
+    """The measurements, most telling first."""
     size, more = ["--size", str(options.size)], [f"trainer={options.trainer}", *options.overrides]
-    precisions = options.precisions.split(",")
-    script = {path.stem: str(path) for path in HERE.glob("*.py")}
-    for compilation in options.compile.split(","):
-        floor, how = [script["floor"], *size, "--repeats", "30"], [f"compile={compilation}", *more]
+    precisions, best = options.precisions, options.precisions[-1]
+
+    def script(name: str) -> str:
+        return str(HERE / f"{name}.py")
+
+    for compilation in options.compile:
+        floor, how = [script("floor"), *size, "--repeats", "30"], [f"compile={compilation}", *more]
         for precision in reversed(precisions):
-            yield f"floor-{precision}-{compilation}", [*floor, "model=unet", f"precision={precision}", *how]
-        yield f"floor-resunet-{compilation}", [*floor, "model=resunet", f"precision={precisions[-1]}", *how]
+            command = [*floor, "model=unet", f"precision={precision}", *how]
+            yield Piece(f"floor-{precision}-{compilation}", command)
+        yield Piece(f"floor-resunet-{best}-{compilation}", [*floor, "model=resunet", f"precision={best}", *how])
     counts = ["--iterations", str(options.iterations)]
-    for scale in options.scales.split(",") if options.original is not None else ():
-        against = [script["against_original"], "--original", options.original, "--accelerator", options.trainer]
-        pixels = options.size * int(scale)
+    for scale in options.scales if options.original is not None else ():
+        against = [script("against_original"), "--original", options.original, "--accelerator", options.trainer]
+        pixels = options.size * scale
         for precision in reversed(precisions):
             arguments = ["--sizes", str(pixels), "--precisions", precision, "--repeats", str(options.repeats)]
-            yield f"original-{pixels}-{precision}", [*against, *counts, *arguments, *options.overrides]
-    for precision in precisions:
-        yield f"loop-{precision}", [script["loop"], *size, *counts, "model=unet", f"precision={precision}", *more]
-        run_folder = options.out / f"fit-{precision}"
+            command = [*against, *counts, *arguments, *options.overrides]
+            yield Piece(f"original-{pixels}-{precision}", command)
+    # The fastest iteration has the largest share of the loop's, and is what a whole fit is wanted with.
+    ways = [(best, compilation) for compilation in options.compile]
+    ways += [(precision, options.compile[0]) for precision in precisions[:-1]]
+    for precision, compilation in ways:
+        how = ["model=unet", f"precision={precision}", f"compile={compilation}", *more]
+        yield Piece(f"loop-{precision}-{compilation}", [script("loop"), *size, *counts, *how])
+        run_folder = options.out / f"fit-{precision}-{compilation}"
         length = [f"iterations={50 * options.iterations}", "stopping=none", f"image.crop={options.size}"]
         where = [f"hydra.run.dir={run_folder}", "callbacks.fit_progress=null"]
-        yield f"fit-{precision}", ["-m", "dip_lightning", f"precision={precision}", *length, *where, *more]
-    many = ["--size", str(options.size // 4), "--fits", options.fits, "--seconds", str(options.seconds)]
-    yield (
-        "batch-fits",
-        [script["batch_fits"], *many, "--repeats", "2", "model=unet", f"precision={precisions[-1]}", *more],
-    )
+        yield Piece(run_folder.name, ["-m", "dip_lightning", *how, *length, *where], run_folder)
+    fits = ["--fits", ",".join(map(str, options.fits)), "--seconds", f"{options.seconds:g}", "--repeats", "2"]
+    many = [script("batch_fits"), "--size", str(options.size // 4), *fits]
+    yield Piece(f"batch-fits-{best}", [*many, "model=unet", f"precision={best}", *more])
     settings = ["--settings", *(f"precision={precision}" for precision in precisions)]
     length = ["--iterations", str(25 * options.iterations), "--seeds", "0", "--out", str(options.out / "quality")]
-    yield (
-        "quality",
-        [script["time_to_quality"], *size, *length, *settings, "--overrides", " ".join(["model=unet", *more])],
-    )
+    common = ["--overrides", " ".join(["model=unet", *more])]
+    yield Piece("quality", [script("time_to_quality"), *size, *length, *settings, *common])
 
 
-def measure(name: str, command: list[str], out: Path, ends: float) -> bool:
-    """Make one measurement, unless it is there; tell whether it is now."""
-    result = out / f"{name}.txt"
-    if result.exists():
-        return True
+def check(options: argparse.Namespace, every: Sequence[Piece]) -> None:
+    """Refuse what would fail in every measurement, or mix results of different settings.
+
+    Raises:
+        UserError: There is no GPU, no checkout of the original, a setting is wrong, or the folder holds other results.
+    """
+    if options.trainer == "gpu" and not torch.cuda.is_available():
+        raise UserError("no GPU that torch can use", "an NVIDIA GPU and its driver", "try --trainer cpu --size 64")
+    if options.original is not None:
+        check_checkout(Path(options.original))
+    for precision in options.precisions:
+        compose_config([f"precision={precision}", *options.overrides])
+    for piece in every:
+        result = options.out / f"{piece.name}.txt"
+        if result.exists() and piece.line() not in result.read_text(encoding="utf-8").splitlines():
+            raise UserError(f"{result} of other settings", "a folder of the same ones", "choose another with --out")
+
+
+def run(command: Sequence[str], limit: float) -> subprocess.CompletedProcess[str] | None:
+    """Run a command with all that it starts; None if its time was over, and then nothing of it goes on.
+
+    Args:
+        command: After ``python``.
+        limit: Its seconds.
+    """
+    # A group of its own: a benchmark starts processes too, which would go on with the GPU after it.
+    with subprocess.Popen(
+        [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            out, complaints = process.communicate(timeout=max(limit, 0.1))
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            end(process)
+    return subprocess.CompletedProcess(command, process.returncode, out, complaints)
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """End a process and all that it has started, whose group it leads."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=GRACE)
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def measure(piece: Piece, out: Path, ends: float) -> bool | None:
+    """Make a measurement; tell whether it is there, or None if its time was over."""
+    if piece.run_folder is not None:
+        shutil.rmtree(piece.run_folder, ignore_errors=True)  # timed is a whole fit, not the rest of one
+    failure = out / f"{piece.name}.failed"
     started = time.perf_counter()
-    seconds = max(ends - time.monotonic(), 0.1)
-    try:
-        done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False, timeout=seconds)
-    except subprocess.TimeoutExpired:
-        return False
+    done = run(piece.command, ends - time.monotonic())
+    if done is None:
+        return None
     if done.returncode != 0:
-        print(f"{name} failed:\n{done.stderr[-2000:]}", file=sys.stderr)
+        failure.write_text(f"{piece.line()}\n{done.stderr[-20000:]}", encoding="utf-8")
         return False
     took = time.perf_counter() - started
-    part = result.with_suffix(".part")
-    part.write_text(f"## {name}\n\n{done.stdout}\n{took:.1f} s from the command to its end\n\n", encoding="utf-8")
-    part.rename(result)
+    part = out / f"{piece.name}.part"
+    text = f"## {piece.name}\n\n```\n{piece.line()}\n```\n\n{done.stdout}\n{took:.1f} s from the command to its end\n\n"
+    part.write_text(text, encoding="utf-8")
+    part.rename(out / f"{piece.name}.txt")
+    failure.unlink(missing_ok=True)
     return True
+
+
+def measure_all(every: Sequence[Piece], out: Path, minutes: float) -> tuple[list[str], list[str]]:
+    """Measure what is not there, as long as there is time; returns what failed, and what is left."""
+    ends = time.monotonic() + 60 * minutes
+    missing = [piece for piece in every if not (out / f"{piece.name}.txt").exists()]
+    # What failed before may fail again, and must not stand in the way of the others.
+    missing.sort(key=lambda piece: (out / f"{piece.name}.failed").exists())
+    failed, left = [], []
+    for number, piece in enumerate(missing, 1):
+        made = None
+        if time.monotonic() < ends:
+            print(f"[{number}/{len(missing)}] {piece.name}", end=" … ", file=sys.stderr, flush=True)
+            started = time.monotonic()
+            made = measure(piece, out, ends)
+            word = {True: "done", False: "failed", None: "not ready in time"}[made]
+            print(f"{word} ({time.monotonic() - started:.0f} s)", file=sys.stderr, flush=True)
+        if made is None:
+            left.append(piece.name)
+        elif not made:
+            failed.append(piece.name)
+    return failed, left
+
+
+def read_options() -> argparse.Namespace:
+    """Read the command line."""
+
+    def words(text: str) -> list[str]:
+        return text.split(",")
+
+    def compilations(text: str) -> list[str]:
+        for word in words(text):
+            if word not in COMPILATIONS:
+                raise argparse.ArgumentTypeError(f"{word!r}: expected some of {', '.join(COMPILATIONS)}; try none")
+        return words(text)
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--original", help="checkout of DmitryUlyanov/deep-image-prior")
+    parser.add_argument("--minutes", type=float, default=8, help="after which what is left is left")
+    parser.add_argument("--out", type=Path, default=Path("outputs/gpu/bench"))
+    parser.add_argument("--size", type=positive, default=512, help="side of the picture, pixels")
+    parser.add_argument(
+        "--iterations", type=positive, default=100, help="of a measurement; of the whole fits 50 times as many"
+    )
+    parser.add_argument("--scales", type=positives, default="1,2,4", help="of the size, against the original")
+    parser.add_argument("--repeats", type=positive, default=3, help="against the original")
+    parser.add_argument("--precisions", type=words, default="fp32,tf32,bf16", help="the fastest last")
+    parser.add_argument("--fits", type=positives, default="2,4,8,16", help="at once, at a quarter of the size")
+    parser.add_argument("--seconds", type=duration, default="5", help="for each of these numbers")
+    parser.add_argument("--compile", type=compilations, default=",".join(COMPILATIONS))
+    parser.add_argument("--trainer", default="gpu", choices=("gpu", "cpu"))
+    parser.add_argument("overrides", nargs="*", help="as for dip, of every measurement")
+    return parser.parse_args()
 
 
 def main() -> None:
     """Measure what is left, and print what is there."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--original", help="checkout of DmitryUlyanov/deep-image-prior")
-    parser.add_argument("--minutes", type=float, default=8)
-    parser.add_argument("--out", type=Path, default=Path("outputs/gpu/bench"))
-    parser.add_argument("--size", type=int, default=512)
-    parser.add_argument("--iterations", type=int, default=100)
-    parser.add_argument("--scales", default="1,2,4", help="of the size, against the original")
-    parser.add_argument("--repeats", type=int, default=3, help="against the original")
-    parser.add_argument("--precisions", default="fp32,tf32,bf16", help="the fastest last")
-    parser.add_argument("--fits", default="2,4,8,16", help="at once, at a quarter of the size")
-    parser.add_argument("--seconds", type=float, default=5, help="for each of these numbers")
-    parser.add_argument("--compile", default="none,default,graphs")
-    parser.add_argument("--trainer", default="gpu", choices=("gpu", "cpu"))
-    parser.add_argument("overrides", nargs="*", help="as for dip, of every measurement")
-    options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    ends = time.monotonic() + 60 * options.minutes
-    every = list(pieces(options))
-    left = [name for name, command in every if not measure(name, command, options.out, ends)]
-    there = [(options.out / f"{name}.txt").read_text(encoding="utf-8") for name, _ in every if name not in left]
-    (options.out / "bench.md").write_text("".join(there), encoding="utf-8")
-    print("".join(there))
-    if left:
-        sys.exit(f"left: {', '.join(left)}; the same command goes on")
+
+    def stop(number: int, frame: Any) -> None:
+        sys.exit(128 + number)
+
+    # So that what runs is ended with this.
+    signal.signal(signal.SIGTERM, stop)
+    options = read_options()
+    failed: list[str] = []
+    with mistakes_told():
+        every = list(pieces(options))
+        check(options, every)
+        options.out.mkdir(parents=True, exist_ok=True)
+        failed, left = measure_all(every, options.out, options.minutes)
+        there = [piece for piece in every if piece.name not in (*failed, *left)]
+        texts = [(options.out / f"{piece.name}.txt").read_text(encoding="utf-8") for piece in there]
+        (options.out / "bench.md").write_text("".join(texts), encoding="utf-8")
+        print("".join(texts))
+        if left:
+            minutes = f"{options.minutes:g} minutes are over"
+            print(f"{minutes}; left: {', '.join(left)}; the same command goes on", file=sys.stderr)
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}; why is told by {options.out / '*.failed'}")
 
 
 if __name__ == "__main__":

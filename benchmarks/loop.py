@@ -20,6 +20,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 import dip_lightning.module
+from arguments import mistakes_told, positive
 from dip_lightning import environment
 from dip_lightning.config import build, compose_config
 from dip_lightning.isolation import isolated
@@ -139,9 +140,9 @@ class Within(pl.Callback):
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=128)
-    parser.add_argument("--iterations", type=int, default=20)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--size", type=positive, default=128)
+    parser.add_argument("--iterations", type=positive, default=20)
+    parser.add_argument("--repeats", type=positive, default=5)
     parser.add_argument("overrides", nargs="*", help="as for dip: model=unet precision=bf16")
     options = parser.parse_args()
     if options.iterations <= FIRST:
@@ -172,4 +173,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with mistakes_told():
+        main()

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from arguments import mistakes_told, positive
 from dip_lightning import environment
 from dip_lightning.callbacks import Detection
 from dip_lightning.config import build, compose_config
@@ -53,9 +54,9 @@ def time_detection(parts: Parts, iterations: int) -> float:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=128)
-    parser.add_argument("--iterations", type=int, default=20)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--size", type=positive, default=128)
+    parser.add_argument("--iterations", type=positive, default=20)
+    parser.add_argument("--repeats", type=positive, default=5)
     parser.add_argument("overrides", nargs="*", help="as for dip: model=unet precision=bf16 stopping=wmv")
     options = parser.parse_args()
     cfg = compose_config([f"image.crop={options.size}", *options.overrides, "callbacks.fit_progress=null"])
@@ -81,4 +82,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with mistakes_told():
+        main()

@@ -2,8 +2,8 @@
 
 For each seed, the first setting is fitted for all iterations; its averaged peak, less 0.1 dB, is the aim of that seed.
 Then every setting's fit of that seed tells the first iteration that reaches the aim, and the seconds until then. Fits
-alternate; each is a whole fit with every default callback but the progress bar, and without stopping rules, which would
-end them at different iterations.
+alternate; each is a whole fit with every default callback but the progress bar, without TensorBoard's curves and
+without stopping rules, which would end them at different iterations. Seconds of compiling count.
 
     python benchmarks/time_to_quality.py [--size 128] [--iterations 2000] [--seeds 0,1,2] [--out FOLDER]
         [--settings "precision=fp32" "precision=bf16"] [--overrides "model=unet"]
@@ -23,11 +23,13 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from omegaconf import DictConfig
 
+from arguments import mistakes_told, naturals, positive
 from dip_lightning.config import compose_config
 from dip_lightning.finished import is_finished
 from dip_lightning.fit import fit
-from dip_lightning.report.runs import find_runs, read_curves
+from dip_lightning.report.runs import Run, find_runs
 from dip_lightning.same_fit import resumable
 
 # How far from the reference's peak is as good, in dB.
@@ -42,8 +44,8 @@ class Result:
         setting: As it was given.
         seed: Of the fit.
         averaged: PSNR of the averaged output in each iteration, in dB.
-        seconds_per_iteration: Of the whole fit.
-        peak: The greatest of ``averaged``.
+        seconds_per_iteration: Of the whole fit, without compiling.
+        seconds_compiling: Before the second iteration.
         difference: That, less the reference's, in dB.
         reached: The first iteration that is as good as the reference's peak, within 0.1 dB; None where none is.
     """
@@ -52,6 +54,7 @@ class Result:
     seed: int
     averaged: NDArray[np.floating]
     seconds_per_iteration: float
+    seconds_compiling: float
     difference: float
     reached: int | None
 
@@ -62,26 +65,37 @@ class Result:
 
     @property
     def seconds(self) -> float | None:
-        """Seconds until it is reached."""
-        return None if self.reached is None else (self.reached + 1) * self.seconds_per_iteration
+        """Seconds until it is reached, compiling included."""
+        if self.reached is None:
+            return None
+        return self.seconds_compiling + (self.reached + 1) * self.seconds_per_iteration
 
 
-def run_fit(folder: Path, overrides: list[str]) -> tuple[NDArray[np.floating], float]:
-    """Fit, or read what was fitted; returns the averaged curve and seconds an iteration."""
-    cfg = compose_config([*overrides, "stopping=none", "callbacks.fit_progress=null", "logger=none"])
+def configure(options: argparse.Namespace, setting: str, seed: int) -> DictConfig:
+    """The configuration of one fit."""
+    common = [f"image.crop={options.size}", f"iterations={options.iterations}", *shlex.split(options.overrides)]
+    own = [*shlex.split(setting), f"seed={seed}"]
+    return compose_config([*common, *own, "stopping=none", "callbacks.fit_progress=null", "logger=none"])
+
+
+def run_fit(folder: Path, cfg: DictConfig) -> Run:
+    """Fit, or read what was fitted."""
     if not is_finished(folder, cfg):
         fit(cfg, folder, resume=resumable(folder, cfg))
     if not is_finished(folder, cfg):
         sys.exit("interrupted; the same command goes on")
     (run,) = find_runs([folder])
-    return read_curves(folder / "curves.csv")["psnr_averaged"], run.summary["seconds_per_iteration"]
+    return run
 
 
-def judge(setting: str, seed: int, fitted: tuple[NDArray[np.floating], float], best: float) -> Result:
-    """Compare a fit with the reference's peak."""
-    averaged, seconds = fitted
+def judge(setting: str, seed: int, run: Run, best: float | None) -> Result:
+    """Compare a fit with the reference's peak; None where it is the reference itself."""
+    averaged = run.curves["psnr_averaged"]
+    peak = float(averaged.max())
+    best = peak if best is None else best
     good = np.flatnonzero(averaged >= best - WITHIN)
-    return Result(setting, seed, averaged, seconds, float(averaged.max()) - best, int(good[0]) if len(good) else None)
+    seconds = run.summary["seconds_per_iteration"], run.summary["seconds_compiling"]
+    return Result(setting, seed, averaged, *seconds, peak - best, int(good[0]) if len(good) else None)
 
 
 def table(results: list[Result], settings: list[str]) -> str:
@@ -113,14 +127,27 @@ def write(results: list[Result], settings: list[str], out: Path) -> None:
     """Write what was measured as a table and a figure."""
     with (out / "quality.csv").open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
-        rows.writerow(["setting", "seed", "peak", "difference", "seconds_per_iteration", "reached", "seconds"])
+        rows.writerow(
+            [
+                "setting",
+                "seed",
+                "peak",
+                "difference",
+                "seconds_per_iteration",
+                "seconds_compiling",
+                "reached",
+                "seconds",
+            ]
+        )
         for r in results:
-            rows.writerow([r.setting, r.seed, r.peak, r.difference, r.seconds_per_iteration, r.reached, r.seconds])
+            seconds = r.seconds_per_iteration, r.seconds_compiling
+            rows.writerow([r.setting, r.seed, r.peak, r.difference, *seconds, r.reached, r.seconds])
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     for number, setting in enumerate(settings):
         for index, result in enumerate(r for r in results if r.setting == setting):
-            seconds = np.arange(1, len(result.averaged) + 1) * result.seconds_per_iteration
+            iterations = np.arange(1, len(result.averaged) + 1)
+            seconds = result.seconds_compiling + iterations * result.seconds_per_iteration
             axes.plot(seconds, result.averaged, color=f"C{number}", lw=1, label=setting if index == 0 else None)
     top = max(result.peak for result in results)
     axes.set(xlabel="seconds", ylabel="PSNR of the averaged output (dB)", ylim=(top - 8, top + 0.3))
@@ -131,27 +158,34 @@ def write(results: list[Result], settings: list[str], out: Path) -> None:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=128)
-    parser.add_argument("--iterations", type=int, default=2000)
-    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--size", type=positive, default=128)
+    parser.add_argument("--iterations", type=positive, default=2000)
+    parser.add_argument("--seeds", type=naturals, default="0,1,2")
     parser.add_argument("--out", type=Path, default=Path("outputs/time-to-quality"))
-    parser.add_argument("--settings", nargs="+", default=["precision=fp32", "precision=bf16"], help="each one argument")
+    parser.add_argument(
+        "--settings",
+        nargs="+",
+        default=["precision=fp32", "precision=bf16"],
+        help="each one argument, the first the reference",
+    )
     parser.add_argument("--overrides", default="model=unet", help="of all settings, as for dip, in one argument")
     options = parser.parse_args()
-    common = [f"image.crop={options.size}", f"iterations={options.iterations}", *shlex.split(options.overrides)]
-    results = []
-    for seed in map(int, options.seeds.split(",")):
+    configurations = {
+        (seed, setting): configure(options, setting, seed) for seed in options.seeds for setting in options.settings
+    }
+    results: list[Result] = []
+    for seed in options.seeds:
         best = None
         for setting in options.settings:
             name = "-".join([*shlex.split(options.overrides), *shlex.split(setting)]).replace("/", "_")
             folder = options.out / f"{options.size}-{name}-seed{seed}"
-            fitted = run_fit(folder, [*common, *shlex.split(setting), f"seed={seed}"])
-            best = float(fitted[0].max()) if best is None else best
-            results.append(judge(setting, seed, fitted, best))
+            results.append(judge(setting, seed, run_fit(folder, configurations[seed, setting]), best))
+            best = results[-1].peak if best is None else best
             print(f"seed {seed}, {setting}: peak {results[-1].peak:.2f} dB", file=sys.stderr, flush=True)
     write(results, options.settings, options.out)
     print(table(results, options.settings))
 
 
 if __name__ == "__main__":
-    main()
+    with mistakes_told():
+        main()

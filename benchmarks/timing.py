@@ -1,13 +1,14 @@
-"""What the benchmarks share: waiting for the device, the bare step, how times are told."""
+"""What the benchmarks share: waiting for the device, the bare step, counting memory, how times are told."""
 
 import statistics
 from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor, nn
 
 from dip_lightning.parts import Parts
 
-__all__ = ["bare_step", "spread", "synchronise", "tell"]
+__all__ = ["bare_step", "megabytes_kept", "spread", "synchronise", "tell"]
 
 
 def synchronise(device: torch.device) -> None:
@@ -31,6 +32,25 @@ def bare_step(parts: Parts) -> Callable[[], None]:
         optimizer.step()
 
     return step
+
+
+def megabytes_kept(network: nn.Module, forward: Callable[[], object]) -> float:
+    """Count what a forward pass keeps for the backward pass, in 10⁶ bytes; the weights do not count.
+
+    This part of the memory is the same on every device, and in a large picture it is most of it.
+    """
+    weights = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
+    kept: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        result = forward()  # held, so that no memory is given out twice
+    del result
+    return sum(size for place, size in kept.items() if place not in weights) / 1e6
 
 
 def spread(values: Sequence[float], digits: int = 4) -> str:

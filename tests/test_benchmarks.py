@@ -82,11 +82,12 @@ def test_what_waits_for_a_gpu_runs_and_goes_on(tmp_path: Path) -> None:
     many = ["--fits", "2", "--seconds", "0.1"]
     command = ["gpu.py", "--out", str(out), *sizes, *original, *many, *TINY_NET]
     none = run(*command, "--minutes", "0")
-    assert none.returncode == 1
-    names = "floor-fp32-none, floor-resunet-none, original-32-fp32, loop-fp32, fit-fp32, batch-fits, quality"
-    assert f"left: {names}; the same command goes on" in none.stderr
+    assert none.returncode == 0, none.stderr
+    names = "floor-fp32-none, floor-resunet-fp32-none, original-32-fp32, loop-fp32-none, fit-fp32-none, batch-fits-fp32"
+    assert f"0 minutes are over; left: {names}, quality; the same command goes on" in none.stderr
     done = run(*command)
     assert done.returncode == 0, done.stderr
+    assert "[7/7] quality … done" in done.stderr
     assert "step / floor" in done.stdout
     assert "300 iterations in" in done.stdout
     assert "ResUNet at 32x32" in done.stdout
@@ -97,3 +98,69 @@ def test_what_waits_for_a_gpu_runs_and_goes_on(tmp_path: Path) -> None:
     assert float(re.search(r"rest / step from within +median ([\d.]+)", done.stdout)[1]) > 0  # type: ignore[index]
     assert (out / "bench.md").read_text() in done.stdout
     assert run(*command, "--minutes", "0").stdout == done.stdout
+    other = run(*command, "lr=0.02")
+    assert other.returncode == 2
+    assert "of other settings: expected a folder of the same ones; choose another with --out" in other.stderr
+    assert len(other.stderr.splitlines()) == 1
+
+
+def test_what_fails_on_a_gpu_is_told_apart_from_what_is_left(tmp_path: Path) -> None:
+    # The U-net has no residual blocks, and the residual U-net has.
+    out = tmp_path / "bench"
+    sizes = ["--size", "32", "--iterations", "6", "--trainer", "cpu", "--precisions", "fp32", "--compile", "none"]
+    command = ["gpu.py", "--out", str(out), *sizes, "--fits", "2", *TINY_NET, "residual=true"]
+    done = run(*command)
+    assert done.returncode == 1
+    assert "floor-resunet-fp32-none … done" in done.stderr
+    assert "left" not in done.stderr
+    failed = "floor-fp32-none, loop-fp32-none, fit-fp32-none, batch-fits-fp32, quality"
+    assert done.stderr.splitlines()[-1] == f"failed: {failed}; why is told by {out}/*.failed"
+    assert "residual=True: expected a network with residual blocks" in (out / "floor-fp32-none.failed").read_text()
+    later = run(*command, "--minutes", "0")
+    assert later.returncode == 0
+    assert f"left: {failed}; " in later.stderr
+
+
+def test_what_a_measurement_has_started_ends_with_it() -> None:
+    # A process that starts another one and waits for it, as the benchmarks do.
+    program = f"""
+import subprocess, sys
+sys.path.insert(0, {str(ROOT / "benchmarks")!r})
+import gpu
+sleeper = "import time; print('here', flush=True); time.sleep(600)"
+parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {{sleeper!r}}, 'the-sleeper-of-this-test'])"
+print(gpu.run(["-c", parent], 3))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "None", done.stderr
+    commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    assert not [command for command in commands if command.endswith(b"\0the-sleeper-of-this-test\0")]
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "told"),
+    [
+        ("floor.py", ["--size", "0"], "'0': expected a whole number from 1 on; try 3"),
+        ("loop.py", ["--repeats", "none"], "'none': expected a whole number from 1 on; try 3"),
+        ("batch_fits.py", ["--seconds", "0"], "'0': expected a number greater than 0; try 5"),
+        ("time_to_quality.py", ["--seeds", "a"], "'a': expected a whole number from 0 on; try 2"),
+        ("stopping.py", ["precision=fp33"], "precision=fp33: expected one of"),
+        ("floor.py", ["compile=graphs", "trainer=cpu"], "compile=graphs on cpu: expected an NVIDIA GPU"),
+        ("time_to_quality.py", ["--settings", "precision=fp32", "nothing=1"], "nothing: expected a key"),
+        ("against_original.py", ["--original", "nowhere"], "nowhere: expected a checkout of"),
+        ("gpu.py", ["--trainer", "cpu", "--compile", "all"], "'all': expected some of none, default, graphs, capture"),
+        ("gpu.py", ["--trainer", "cpu", "--precisions", "fp33"], "precision=fp33: expected one of"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(script: str, arguments: list[str], told: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / script), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 2
+    assert told in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
