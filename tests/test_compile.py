@@ -10,6 +10,7 @@ import torch
 
 from dip_lightning.compilation import Program, choose_compilation
 from dip_lightning.config import compose_config
+from dip_lightning.console import print_summary
 from dip_lightning.errors import UserError
 from dip_lightning.fit import fit
 from dip_lightning.models import UNet
@@ -82,24 +83,52 @@ def test_auto_decides_by_device_size_and_iterations(device: str, pixels: int, it
     assert choose_compilation("none", torch.device(device), pixels, iterations) == "none"
 
 
-def test_a_compiled_fit_tells_how_long_it_compiled_apart_from_its_iterations() -> None:
+def test_a_compiled_fit_tells_how_long_apart_from_its_iterations(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     torch.compiler.reset()
     summary = fit(compose_config([*SETTINGS, "compile=default"])).summary
+    print_summary(summary, Path("run"))
+    assert f"s each after {summary['seconds_compiling']:.1f} s of compiling)" in capsys.readouterr().out
     assert summary["seconds_compiling"] > 0.5
     iterating = summary["seconds_per_iteration"] * summary["iterations"]
     assert iterating == pytest.approx(summary["seconds"] - summary["seconds_compiling"], abs=0.01)
-    assert fit(compose_config([*SETTINGS, "compile=auto"])).summary["seconds_compiling"] == 0
+    plain = fit(compose_config([*SETTINGS, "compile=auto"])).summary
+    assert plain["seconds_compiling"] == 0
+    print_summary(plain, Path("run"))
+    assert "compiling" not in capsys.readouterr().out
 
 
-def test_cuda_graphs_are_refused_on_a_cpu() -> None:
-    with pytest.raises(UserError, match=r"compile=graphs on cpu: expected an NVIDIA GPU"):
-        fit(compose_config([*SETTINGS, "compile=graphs"]))
+@pytest.mark.parametrize("compilation", ["graphs", "capture"])
+def test_cuda_graphs_are_refused_on_a_cpu(compilation: str) -> None:
+    with pytest.raises(UserError, match=rf"compile={compilation} on cpu: expected an NVIDIA GPU"):
+        fit(compose_config([*SETTINGS, f"compile={compilation}"]))
+
+
+def test_what_is_captured_computes_the_same_in_one_graph() -> None:
+    # On a CPU nothing is recorded; what is shown is that the network, its gradient and its statistics go through.
+    torch.compiler.reset()
+    torch._dynamo.utils.counters.clear()
+    torch.manual_seed(0)
+    plain, captured = UNet(levels=1, channels=4), UNet(levels=1, channels=4)
+    captured.load_state_dict(plain.state_dict())
+    z = torch.rand(1, 32, 16, 16)
+    program = Program(captured.forward, "capture")
+    for _ in range(2):
+        outs = [plain(z), program(z)]
+        for out in outs:
+            out.square().mean().backward()
+        assert torch.allclose(*outs, atol=1e-6)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+    pairs = zip(plain.parameters(), captured.parameters(), strict=True)
+    assert all(torch.allclose(one.grad, other.grad, atol=1e-6) for one, other in pairs)  # type: ignore[arg-type]
+    assert all(torch.allclose(one, other) for one, other in zip(plain.buffers(), captured.buffers(), strict=True))
 
 
 def test_it_says_that_the_network_is_compiled(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch, "compile", lambda function, mode: function)
+    monkeypatch.setattr(torch, "compile", lambda function, **settings: function)
     settings = [option for option in SETTINGS if "fit_progress" not in option]
     fit(compose_config([*settings, "compile=default", "iterations=1"]))
     assert "the network is compiled first" in capsys.readouterr().err

@@ -102,6 +102,7 @@ CHANGES: dict[str, tuple[Any, ...]] = {
     "trainer.accelerator": ("auto",),
     "trainer.log_every_n_steps": (2,),
     "trainer.deterministic": ("true",),
+    "trainer.benchmark": ("false",),
 }
 
 
@@ -134,6 +135,7 @@ def fingerprint(overrides: list[str], folder: Path) -> dict[str, Any]:
 
     def spy(self: pl.Trainer, module: pl.LightningModule, **options: Any) -> None:
         built["deterministic"] = torch.are_deterministic_algorithms_enabled()
+        built["benchmark"] = torch.backends.cudnn.benchmark
         built["devices"] = self.num_devices
         built["log_every_n_steps"] = self.log_every_n_steps  # type: ignore[attr-defined]
         for callback in self.callbacks:  # type: ignore[attr-defined]

@@ -116,6 +116,7 @@ def test_a_fit_leaves_the_process_as_it_was(tiny_fit: Callable[..., FitResult]) 
         return (
             torch.get_default_dtype(),
             torch.backends.cudnn.allow_tf32,
+            torch.backends.cudnn.benchmark,
             torch.are_deterministic_algorithms_enabled(),
             torch.get_num_threads(),
             signal.getsignal(signal.SIGINT),
@@ -125,4 +126,22 @@ def test_a_fit_leaves_the_process_as_it_was(tiny_fit: Callable[..., FitResult]) 
 
     before = state()
     tiny_fit("precision=fp64", "trainer.deterministic=true")
+    tiny_fit()
     assert state() == before
+
+
+@pytest.mark.parametrize(
+    ("settings", "tried"), [((), True), (("trainer.deterministic=true",), False), (("trainer.benchmark=false",), False)]
+)
+def test_ways_to_convolve_are_tried_unless_every_run_must_be_alike(
+    settings: tuple[str, ...], tried: bool, tiny_fit: Callable[..., FitResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    step = DeepImagePrior.training_step
+    monkeypatch.setattr(
+        DeepImagePrior,
+        "training_step",
+        lambda *arguments: (seen.append(torch.backends.cudnn.benchmark), step(*arguments))[1],  # type: ignore[func-returns-value]
+    )
+    tiny_fit(*settings)
+    assert set(seen) == {tried}

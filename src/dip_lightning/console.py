@@ -39,9 +39,11 @@ def print_summary(summary: dict[str, Any], run_folder: Path, console: Console | 
     quality = "not measured" if selected["psnr"] is None else f"{selected['psnr']:.2f}"
     table.add_row("restored", quality, str(selected["iteration"]), "", "")
     console.print(table)
-    seconds = summary["seconds"]
+    seconds, compiling = summary["seconds"], summary.get("seconds_compiling", 0)
+    each = f"{summary['seconds_per_iteration']:.3f} s each"
+    each += f" after {compiling:.1f} s of compiling" if compiling else ""
     console.print(
-        f"{summary['iterations']} iterations in {seconds:.1f} s ({summary['seconds_per_iteration']:.3f} s each), "
+        f"{summary['iterations']} iterations in {seconds:.1f} s ({each}), "
         f"{_precisions(summary)} on {escape(summary['device'])}. {summary['stopping']['reason']}",
         soft_wrap=True,
         highlight=False,

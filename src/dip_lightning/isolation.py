@@ -27,6 +27,7 @@ def isolated() -> Iterator[None]:
     """Keep Lightning's remarks out of the output, and settings and random states from outliving the fit."""
     logger = logging.getLogger("pytorch_lightning")
     level, deterministic = logger.level, torch.are_deterministic_algorithms_enabled()
+    benchmark = torch.backends.cudnn.benchmark
     logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
@@ -39,3 +40,4 @@ def isolated() -> Iterator[None]:
     finally:
         logger.setLevel(level)
         torch.use_deterministic_algorithms(deterministic)
+        torch.backends.cudnn.benchmark = benchmark

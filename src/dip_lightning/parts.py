@@ -125,8 +125,9 @@ def build_data(cfg: DictConfig, pictures: Pictures) -> ImageDataModule:
 def _build_trainer(cfg: DictConfig, run_folder: Path | None, precision: Precision, first: int) -> pl.Trainer:
     check_integer("trainer.log_every_n_steps", cfg.trainer.log_every_n_steps, 1, example=50)
     check_choice("trainer.accelerator", cfg.trainer.accelerator, ("auto", "cpu", "gpu"))
-    check_flag("trainer.deterministic", cfg.trainer.deterministic)
-    unknown = set(cfg.trainer) - {"_target_", "accelerator", "deterministic", "log_every_n_steps"}
+    deterministic = check_flag("trainer.deterministic", cfg.trainer.deterministic)
+    benchmark = check_flag("trainer.benchmark", cfg.trainer.benchmark)
+    unknown = set(cfg.trainer) - {"_target_", "accelerator", "benchmark", "deterministic", "log_every_n_steps"}
     if unknown:
         # Several devices, epochs or stopping early would each break "one iteration is one step of one epoch".
         raise UserError(f"trainer.{min(unknown)}", "a key that dip --help lists", "leave it out")
@@ -140,6 +141,8 @@ def _build_trainer(cfg: DictConfig, run_folder: Path | None, precision: Precisio
             precision=precision.lightning,
             devices=1,
             max_epochs=1,
+            # The fastest way to convolve may be another one in the next run.
+            benchmark=benchmark and not deterministic,
             callbacks=[*callbacks, Interrupt()],
             logger=loggers or False,
             enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
