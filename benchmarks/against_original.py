@@ -33,7 +33,7 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from arguments import mistakes_told, positive, positives
+from arguments import mistakes_told, positive, positives, square
 from dip_lightning import environment
 from dip_lightning.config import build, compose_config
 from dip_lightning.errors import UserError
@@ -67,7 +67,7 @@ def overrides_of(options: argparse.Namespace, size: int, precision: str) -> list
     """Our settings for one comparison."""
     return [
         *("model=unet", "stopping=none", "callbacks.fit_progress=null", "callbacks.peak_psnr.eval_every=0"),
-        *(f"image.crop={size}", f"precision={precision}", f"iterations={WARM_UP + options.iterations}"),
+        *(*square(size), f"precision={precision}", f"iterations={WARM_UP + options.iterations}"),
         *(f"trainer={options.accelerator}", *options.overrides),
     ]
 

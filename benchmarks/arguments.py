@@ -1,4 +1,4 @@
-"""What the benchmarks' command lines share: how numbers are read, and mistakes told in one line."""
+"""What the benchmarks' command lines share: how numbers are read, the picture, and mistakes told in one line."""
 
 import argparse
 import sys
@@ -10,7 +10,10 @@ from dip_lightning.config import config_folder
 from dip_lightning.errors import mistakes_in_one_line
 from dip_lightning.mistakes import CONFIGURATION_ERRORS, translate
 
-__all__ = ["duration", "mistakes_told", "natural", "naturals", "positive", "positives"]
+__all__ = ["duration", "mistakes_told", "natural", "naturals", "positive", "positives", "square"]
+
+# Side of the sample picture in pixels.
+_SAMPLE = 512
 
 
 def natural(text: str) -> int:
@@ -42,6 +45,11 @@ def duration(text: str) -> float:
     if not 0 < number < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r}: expected a number greater than 0; try 5")
     return number
+
+
+def square(side: int) -> list[str]:
+    """The settings for a picture of some pixels a side: the sample's central part, or where it is smaller, enlarged."""
+    return [f"image.crop={side}"] if side <= _SAMPLE else [f"image.size={side}"]
 
 
 def _whole(text: str, least: int) -> int:

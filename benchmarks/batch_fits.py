@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, stack_module_state
 
-from arguments import duration, mistakes_told, positive, positives
+from arguments import duration, mistakes_told, positive, positives, square
 from dip_lightning import environment
 from dip_lightning.config import build, compose_config
 from dip_lightning.isolation import isolated
@@ -153,7 +153,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=positive, default=3)
     parser.add_argument("overrides", nargs="*", help="as for dip: model=unet precision=bf16")
     options = parser.parse_args()
-    overrides = [f"image.crop={options.size}", "callbacks.fit_progress=null", "stopping=none", *options.overrides]
+    overrides = [*square(options.size), "callbacks.fit_progress=null", "stopping=none", *options.overrides]
     cfg, threads = compose_config(overrides), torch.get_num_threads()
     precision: Precision = build(cfg.precision)
     rates: dict[str, list[float]] = {"1 fit": []}

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from arguments import mistakes_told, positive
+from arguments import mistakes_told, positive, square
 from dip_lightning import environment
 from dip_lightning.config import build, compose_config
 from dip_lightning.isolation import isolated
@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=positive, default=5)
     parser.add_argument("overrides", nargs="*", help="as for dip: model=unet precision=bf16")
     options = parser.parse_args()
-    cfg = compose_config([f"image.crop={options.size}", "callbacks.fit_progress=null", *options.overrides])
+    cfg = compose_config([*square(options.size), "callbacks.fit_progress=null", *options.overrides])
     precision: Precision = build(cfg.precision)
     dtype = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16, "64-true": torch.float64}.get(
         precision.lightning, torch.float32

@@ -28,7 +28,7 @@ from typing import Any
 import torch
 
 from against_original import check_checkout
-from arguments import duration, mistakes_told, positive, positives
+from arguments import duration, mistakes_told, positive, positives, square
 from dip_lightning.compilation import COMPILATIONS
 from dip_lightning.config import compose_config
 from dip_lightning.errors import UserError
@@ -58,45 +58,89 @@ class Piece:
         return f"python {shlex.join(self.command)}"
 
 
-def pieces(options: argparse.Namespace) -> Iterator[Piece]:
-    """The measurements, most telling first."""
-    size, more = ["--size", str(options.size)], [f"trainer={options.trainer}", *options.overrides]
-    precisions, best = options.precisions, options.precisions[-1]
+class Pieces:
+    """How each measurement is made, by what is varied."""
 
-    def script(name: str) -> str:
-        return str(HERE / f"{name}.py")
+    def __init__(self, options: argparse.Namespace) -> None:
+        """Take what they share."""
+        self._options = options
+        self._size, self._counts = ["--size", str(options.size)], ["--iterations", str(options.iterations)]
+        self._more = [f"trainer={options.trainer}", *options.overrides]
 
-    for compilation in options.compile:
-        floor, how = [script("floor"), *size, "--repeats", "30"], [f"compile={compilation}", *more]
-        for precision in reversed(precisions):
-            command = [*floor, "model=unet", f"precision={precision}", *how]
-            yield Piece(f"floor-{precision}-{compilation}", command)
-        yield Piece(f"floor-resunet-{best}-{compilation}", [*floor, "model=resunet", f"precision={best}", *how])
-    counts = ["--iterations", str(options.iterations)]
-    for scale in options.scales if options.original is not None else ():
-        against = [script("against_original"), "--original", options.original, "--accelerator", options.trainer]
-        pixels = options.size * scale
-        for precision in reversed(precisions):
-            arguments = ["--sizes", str(pixels), "--precisions", precision, "--repeats", str(options.repeats)]
-            command = [*against, *counts, *arguments, *options.overrides]
-            yield Piece(f"original-{pixels}-{precision}", command)
-    # The fastest iteration has the largest share of the loop's, and is what a whole fit is wanted with.
-    ways = [(best, compilation) for compilation in options.compile]
-    ways += [(precision, options.compile[0]) for precision in precisions[:-1]]
-    for precision, compilation in ways:
-        how = ["model=unet", f"precision={precision}", f"compile={compilation}", *more]
-        yield Piece(f"loop-{precision}-{compilation}", [script("loop"), *size, *counts, *how])
+    def floor(self, precision: str, compilation: str, model: str = "unet") -> Piece:
+        """The bare step against its convolutions."""
+        name = "-".join(["floor", *([] if model == "unet" else [model]), precision, compilation])
+        how = [f"model={model}", f"precision={precision}", f"compile={compilation}", *self._more]
+        return Piece(name, [_script("floor"), *self._size, "--repeats", "30", *how])
+
+    def loop(self, precision: str, compilation: str) -> Piece:
+        """The whole loop against the bare step."""
+        how = ["model=unet", f"precision={precision}", f"compile={compilation}", *self._more]
+        return Piece(f"loop-{precision}-{compilation}", [_script("loop"), *self._size, *self._counts, *how])
+
+    def fit(self, precision: str, compilation: str) -> Piece:
+        """A whole fit from the command to the written picture."""
+        options = self._options
         run_folder = options.out / f"fit-{precision}-{compilation}"
-        length = [f"iterations={50 * options.iterations}", "stopping=none", f"image.crop={options.size}"]
+        how = ["model=unet", f"precision={precision}", f"compile={compilation}", *self._more]
+        length = [f"iterations={50 * options.iterations}", "stopping=none", *square(options.size)]
         where = [f"hydra.run.dir={run_folder}", "callbacks.fit_progress=null"]
-        yield Piece(run_folder.name, ["-m", "dip_lightning", *how, *length, *where], run_folder)
-    fits = ["--fits", ",".join(map(str, options.fits)), "--seconds", f"{options.seconds:g}", "--repeats", "2"]
-    many = [script("batch_fits"), "--size", str(options.size // 4), *fits]
-    yield Piece(f"batch-fits-{best}", [*many, "model=unet", f"precision={best}", *more])
-    settings = ["--settings", *(f"precision={precision}" for precision in precisions)]
-    length = ["--iterations", str(25 * options.iterations), "--seeds", "0", "--out", str(options.out / "quality")]
-    common = ["--overrides", " ".join(["model=unet", *more])]
-    yield Piece("quality", [script("time_to_quality"), *size, *length, *settings, *common])
+        return Piece(run_folder.name, ["-m", "dip_lightning", *how, *length, *where], run_folder)
+
+    def original(self, scale: int, compilation: str) -> Piece:
+        """Our fit in every precision against the original's."""
+        options = self._options
+        side = options.size * scale
+        sides = ["--sizes", str(side), "--precisions", ",".join(options.precisions), "--repeats", str(options.repeats)]
+        where = ["--original", options.original, "--accelerator", options.trainer]
+        how = [f"compile={compilation}", *options.overrides]
+        command = [_script("against_original"), *where, *self._counts, *sides, *how]
+        return Piece(f"original-{side}-{compilation}", command)
+
+    def batch_fits(self, precision: str) -> Piece:
+        """Many small fits at once."""
+        options = self._options
+        many = ["--fits", ",".join(map(str, options.fits)), "--seconds", f"{options.seconds:g}", "--repeats", "2"]
+        how = ["model=unet", f"precision={precision}", *self._more]
+        return Piece(f"batch-fits-{precision}", [_script("batch_fits"), "--size", str(options.size // 4), *many, *how])
+
+    def quality(self) -> Piece:
+        """Seconds until each precision is as good as the first."""
+        options = self._options
+        length = ["--iterations", str(25 * options.iterations), "--seeds", "0", "--out", str(options.out / "quality")]
+        settings = ["--settings", *(f"precision={precision}" for precision in options.precisions)]
+        common = ["--overrides", " ".join(["model=unet", *self._more])]
+        return Piece("quality", [_script("time_to_quality"), *self._size, *length, *settings, *common])
+
+
+def _script(name: str) -> str:
+    return str(HERE / f"{name}.py")
+
+
+def pieces(options: argparse.Namespace) -> Iterator[Piece]:
+    """The measurements, most telling first: what needs no minute to be compiled, in the fastest precision."""
+    make, best, others = Pieces(options), options.precisions[-1], options.precisions[-2::-1]
+    quick = [compilation for compilation in options.compile if compilation in ("none", "capture")]
+    slow = [compilation for compilation in options.compile if compilation not in quick]
+    scales = options.scales if options.original is not None else []
+    for compilation in quick:
+        yield make.floor(best, compilation)
+        yield make.fit(best, compilation)
+    yield from (make.original(scale, compilation) for scale in scales[:1] for compilation in quick)
+    for compilation in quick:
+        yield make.loop(best, compilation)
+        yield make.floor(best, compilation, "resunet")
+        yield from (make.floor(precision, compilation) for precision in others)
+    yield make.batch_fits(best)
+    yield from (make.fit(precision, compilation) for precision in others for compilation in quick[:1])
+    yield make.quality()
+    for compilation in slow:
+        yield make.floor(best, compilation)
+        yield make.fit(best, compilation)
+        yield make.loop(best, compilation)
+        yield make.floor(best, compilation, "resunet")
+    yield from (make.original(scale, compilation) for scale in scales[1:] for compilation in quick[:1])
+    yield from (make.floor(precision, compilation) for compilation in slow for precision in others)
 
 
 def check(options: argparse.Namespace, every: Sequence[Piece]) -> None:
@@ -214,7 +258,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--precisions", type=words, default="fp32,tf32,bf16", help="the fastest last")
     parser.add_argument("--fits", type=positives, default="2,4,8,16", help="at once, at a quarter of the size")
     parser.add_argument("--seconds", type=duration, default="5", help="for each of these numbers")
-    parser.add_argument("--compile", type=compilations, default=",".join(COMPILATIONS))
+    parser.add_argument("--compile", type=compilations, default="none,capture,graphs,default")
     parser.add_argument("--trainer", default="gpu", choices=("gpu", "cpu"))
     parser.add_argument("overrides", nargs="*", help="as for dip, of every measurement")
     return parser.parse_args()

@@ -20,7 +20,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 import dip_lightning.module
-from arguments import mistakes_told, positive
+from arguments import mistakes_told, positive, square
 from dip_lightning import environment
 from dip_lightning.config import build, compose_config
 from dip_lightning.isolation import isolated
@@ -147,7 +147,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.iterations <= FIRST:
         parser.error(f"--iterations {options.iterations}: at least {FIRST + 1}, the first {FIRST} are not timed")
-    overrides = [f"image.crop={options.size}", f"iterations={options.iterations}", *options.overrides]
+    overrides = [*square(options.size), f"iterations={options.iterations}", *options.overrides]
     cfg = compose_config([*overrides, "callbacks.fit_progress=null"])
     precision: Precision = build(cfg.precision)
     bare, whole, within = [], [], Within()

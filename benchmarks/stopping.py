@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from arguments import mistakes_told, positive
+from arguments import mistakes_told, positive, square
 from dip_lightning import environment
 from dip_lightning.callbacks import Detection
 from dip_lightning.config import build, compose_config
@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=positive, default=5)
     parser.add_argument("overrides", nargs="*", help="as for dip: model=unet precision=bf16 stopping=wmv")
     options = parser.parse_args()
-    cfg = compose_config([f"image.crop={options.size}", *options.overrides, "callbacks.fit_progress=null"])
+    cfg = compose_config([*square(options.size), *options.overrides, "callbacks.fit_progress=null"])
     precision: Precision = build(cfg.precision)
     bare, added = [], []
     for repeat in range(options.repeats + 1):

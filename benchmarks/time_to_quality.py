@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
-from arguments import mistakes_told, naturals, positive
+from arguments import mistakes_told, naturals, positive, square
 from dip_lightning.config import compose_config
 from dip_lightning.finished import is_finished
 from dip_lightning.fit import fit
@@ -73,7 +73,7 @@ class Result:
 
 def configure(options: argparse.Namespace, setting: str, seed: int) -> DictConfig:
     """The configuration of one fit."""
-    common = [f"image.crop={options.size}", f"iterations={options.iterations}", *shlex.split(options.overrides)]
+    common = [*square(options.size), f"iterations={options.iterations}", *shlex.split(options.overrides)]
     own = [*shlex.split(setting), f"seed={seed}"]
     return compose_config([*common, *own, "stopping=none", "callbacks.fit_progress=null", "logger=none"])
 

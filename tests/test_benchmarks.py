@@ -52,9 +52,11 @@ def test_the_original_and_we_are_timed_in_turn(tmp_path: Path) -> None:
     assert (out / "against-original.png").stat().st_size > 1000
 
 
-def test_the_floor_is_measured() -> None:
-    done = run("floor.py", "--size", "32", "--repeats", "2", "model=unet", "trainer=cpu", *TINY_NET)
+@pytest.mark.parametrize("size", ["32", "544"])  # the sample has 512 pixels a side
+def test_the_floor_is_measured(size: str) -> None:
+    done = run("floor.py", "--size", size, "--repeats", "2", "model=unet", "trainer=cpu", *TINY_NET)
     assert done.returncode == 0, done.stderr
+    assert f"UNet at {size}x{size}, fp32" in done.stdout
     assert float(re.search(r"step / floor +median ([\d.]+)", done.stdout)[1]) > 0  # type: ignore[index]
 
 
@@ -83,7 +85,7 @@ def test_what_waits_for_a_gpu_runs_and_goes_on(tmp_path: Path) -> None:
     command = ["gpu.py", "--out", str(out), *sizes, *original, *many, *TINY_NET]
     none = run(*command, "--minutes", "0")
     assert none.returncode == 0, none.stderr
-    names = "floor-fp32-none, floor-resunet-fp32-none, original-32-fp32, loop-fp32-none, fit-fp32-none, batch-fits-fp32"
+    names = "floor-fp32-none, fit-fp32-none, original-32-none, loop-fp32-none, floor-resunet-fp32-none, batch-fits-fp32"
     assert f"0 minutes are over; left: {names}, quality; the same command goes on" in none.stderr
     done = run(*command)
     assert done.returncode == 0, done.stderr
@@ -113,7 +115,7 @@ def test_what_fails_on_a_gpu_is_told_apart_from_what_is_left(tmp_path: Path) -> 
     assert done.returncode == 1
     assert "floor-resunet-fp32-none … done" in done.stderr
     assert "left" not in done.stderr
-    failed = "floor-fp32-none, loop-fp32-none, fit-fp32-none, batch-fits-fp32, quality"
+    failed = "floor-fp32-none, fit-fp32-none, loop-fp32-none, batch-fits-fp32, quality"
     assert done.stderr.splitlines()[-1] == f"failed: {failed}; why is told by {out}/*.failed"
     assert "residual=True: expected a network with residual blocks" in (out / "floor-fp32-none.failed").read_text()
     later = run(*command, "--minutes", "0")
