@@ -35,6 +35,8 @@ from dip_lightning.errors import UserError
 
 # As it is given to Python, so that what is recorded can be typed in again.
 HERE = Path(os.path.relpath(Path(__file__).parent))
+# What is on, and may be faster off.
+SWITCHES = ("trainer.benchmark=false", "channels_last=false")
 # What a measurement gets to end by itself once its time is over.
 GRACE = 10.0
 
@@ -67,10 +69,11 @@ class Pieces:
         self._size, self._counts = ["--size", str(options.size)], ["--iterations", str(options.iterations)]
         self._more = [f"trainer={options.trainer}", *options.overrides]
 
-    def floor(self, precision: str, compilation: str, model: str = "unet") -> Piece:
-        """The bare step against its convolutions."""
-        name = "-".join(["floor", *([] if model == "unet" else [model]), precision, compilation])
-        how = [f"model={model}", f"precision={precision}", f"compile={compilation}", *self._more]
+    def floor(self, precision: str, compilation: str, *, model: str = "unet", switch: str | None = None) -> Piece:
+        """The bare step against its convolutions; with a further setting, where there is one."""
+        others = [] if switch is None else [switch]
+        name = "-".join(["floor", *([] if model == "unet" else [model]), precision, compilation, *others])
+        how = [f"model={model}", f"precision={precision}", f"compile={compilation}", *others, *self._more]
         return Piece(name, [_script("floor"), *self._size, "--repeats", "30", *how])
 
     def loop(self, precision: str, compilation: str) -> Piece:
@@ -129,8 +132,9 @@ def pieces(options: argparse.Namespace) -> Iterator[Piece]:
     yield from (make.original(scale, compilation) for scale in scales[:1] for compilation in quick)
     for compilation in quick:
         yield make.loop(best, compilation)
-        yield make.floor(best, compilation, "resunet")
+        yield make.floor(best, compilation, model="resunet")
         yield from (make.floor(precision, compilation) for precision in others)
+    yield from (make.floor(best, compilation, switch=switch) for compilation in quick[:1] for switch in SWITCHES)
     yield make.batch_fits(best)
     yield from (make.fit(precision, compilation) for precision in others for compilation in quick[:1])
     yield make.quality()
@@ -138,7 +142,7 @@ def pieces(options: argparse.Namespace) -> Iterator[Piece]:
         yield make.floor(best, compilation)
         yield make.fit(best, compilation)
         yield make.loop(best, compilation)
-        yield make.floor(best, compilation, "resunet")
+        yield make.floor(best, compilation, model="resunet")
     yield from (make.original(scale, compilation) for scale in scales[1:] for compilation in quick[:1])
     yield from (make.floor(precision, compilation) for compilation in slow for precision in others)
 

@@ -85,11 +85,12 @@ def test_what_waits_for_a_gpu_runs_and_goes_on(tmp_path: Path) -> None:
     command = ["gpu.py", "--out", str(out), *sizes, *original, *many, *TINY_NET]
     none = run(*command, "--minutes", "0")
     assert none.returncode == 0, none.stderr
-    names = "floor-fp32-none, fit-fp32-none, original-32-none, loop-fp32-none, floor-resunet-fp32-none, batch-fits-fp32"
-    assert f"0 minutes are over; left: {names}, quality; the same command goes on" in none.stderr
+    first = "floor-fp32-none, fit-fp32-none, original-32-none, loop-fp32-none, floor-resunet-fp32-none"
+    then = "floor-fp32-none-trainer.benchmark=false, floor-fp32-none-channels_last=false, batch-fits-fp32, quality"
+    assert f"0 minutes are over; left: {first}, {then}; the same command goes on" in none.stderr
     done = run(*command)
     assert done.returncode == 0, done.stderr
-    assert "[7/7] quality … done" in done.stderr
+    assert "[9/9] quality … done" in done.stderr
     assert "step / floor" in done.stdout
     assert "300 iterations in" in done.stdout
     assert "ResUNet at 32x32" in done.stdout
@@ -115,7 +116,8 @@ def test_what_fails_on_a_gpu_is_told_apart_from_what_is_left(tmp_path: Path) -> 
     assert done.returncode == 1
     assert "floor-resunet-fp32-none … done" in done.stderr
     assert "left" not in done.stderr
-    failed = "floor-fp32-none, fit-fp32-none, loop-fp32-none, batch-fits-fp32, quality"
+    switches = "floor-fp32-none-trainer.benchmark=false, floor-fp32-none-channels_last=false"
+    failed = f"floor-fp32-none, fit-fp32-none, loop-fp32-none, {switches}, batch-fits-fp32, quality"
     assert done.stderr.splitlines()[-1] == f"failed: {failed}; why is told by {out}/*.failed"
     assert "residual=True: expected a network with residual blocks" in (out / "floor-fp32-none.failed").read_text()
     later = run(*command, "--minutes", "0")
