@@ -33,7 +33,7 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from arguments import mistakes_told, positive, positives, square
+from arguments import check_precisions, device_of, mistakes_told, positive, positives, square
 from dip_lightning import environment
 from dip_lightning.config import build, compose_config
 from dip_lightning.errors import UserError
@@ -156,11 +156,11 @@ def measure(options: argparse.Namespace, which: str, size: int) -> dict[str, flo
     environment_of_child = os.environ | {"OMP_NUM_THREADS": str(options.threads)}
     done = subprocess.run(command, env=environment_of_child, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        if which != "original" and done.returncode != 2:
-            print(done.stderr, file=sys.stderr)  # not the user's mistake: the traceback is wanted
-        cause = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        sides = "sides from 64 on, divisible by 32" if which == "original" else "what ours can do"
-        raise UserError(f"{which} at {size}x{size}: {cause}", sides, "try --sizes 128")
+        if which == "original":
+            cause = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+            raise UserError(f"original at {size}x{size}: {cause}", "a side from 64 on", "try --sizes 128")
+        sys.stderr.write(done.stderr)  # one line where it is the user's mistake, else a traceback
+        sys.exit(done.returncode)
     result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return result
 
@@ -195,8 +195,8 @@ def main() -> None:
         print(json.dumps(time_original(options, size) if side == "original" else time_ours(options, size, side)))
         return
     sides = ["original", *options.precisions.split(",")]
-    for side in sides[1:]:
-        compose_config(overrides_of(options, min(options.sizes), side))  # a mistake is told before minutes were spent
+    # A mistake is told before minutes were spent.
+    check_precisions(sides[1:], device_of(options.accelerator), options.overrides)
     print("| size | side | s / iteration: median (min, max) | ratio: median (min, max) | MB | MB, ratio | MB kept |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     figures: list[Figures] = []

@@ -2,15 +2,29 @@
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from dip_lightning.config import config_folder
-from dip_lightning.errors import mistakes_in_one_line
-from dip_lightning.mistakes import CONFIGURATION_ERRORS, translate
+import torch
 
-__all__ = ["duration", "mistakes_told", "natural", "naturals", "positive", "positives", "square"]
+from dip_lightning.config import build, compose_config, config_folder
+from dip_lightning.errors import UserError, mistakes_in_one_line
+from dip_lightning.mistakes import CONFIGURATION_ERRORS, translate
+from dip_lightning.precision import Precision
+
+__all__ = [
+    "check_precisions",
+    "device_of",
+    "duration",
+    "minutes",
+    "mistakes_told",
+    "natural",
+    "naturals",
+    "positive",
+    "positives",
+    "square",
+]
 
 # Side of the sample picture in pixels.
 _SAMPLE = 512
@@ -47,9 +61,38 @@ def duration(text: str) -> float:
     return number
 
 
+def minutes(text: str) -> float:
+    """Read a number from 0 on; with 0 nothing is measured, and what is there is shown."""
+    return 0.0 if text == "0" else duration(text)
+
+
 def square(side: int) -> list[str]:
     """The settings for a picture of some pixels a side: the sample's central part, or where it is smaller, enlarged."""
     return [f"image.crop={side}"] if side <= _SAMPLE else [f"image.size={side}"]
+
+
+def device_of(accelerator: str) -> torch.device:
+    """The device of ``cpu`` or ``gpu``.
+
+    Raises:
+        UserError: There is no GPU.
+    """
+    if accelerator == "cpu":
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise UserError("no GPU that torch can use", "an NVIDIA GPU and its driver", "measure on the CPU instead")
+    return torch.device("cuda")
+
+
+def check_precisions(names: Sequence[str], device: torch.device, overrides: Sequence[str]) -> None:
+    """Refuse a precision that is unknown or that the device does not have, before anything is measured.
+
+    Raises:
+        UserError: Which, and what there is.
+    """
+    for name in names:
+        precision: Precision = build(compose_config([*overrides, f"precision={name}"]).precision)
+        precision.check_device(device)
 
 
 def _whole(text: str, least: int) -> int:
@@ -67,4 +110,5 @@ def mistakes_told() -> Iterator[None]:
         except CONFIGURATION_ERRORS as error:
             raise translate(error, config_folder()) from None
         except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
             sys.exit(130)

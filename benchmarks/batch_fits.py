@@ -147,10 +147,10 @@ def in_processes(overrides: list[str], fits: int, threads: int, seconds: float) 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=positive, default=128)
-    parser.add_argument("--fits", type=positives, default="1,2,4,8")
-    parser.add_argument("--seconds", type=duration, default="10")
-    parser.add_argument("--repeats", type=positive, default=3)
+    parser.add_argument("--size", type=positive, default=128, help="side of the picture, pixels")
+    parser.add_argument("--fits", type=positives, default="1,2,4,8", help="how many at once")
+    parser.add_argument("--seconds", type=duration, default="10", help="of each measurement")
+    parser.add_argument("--repeats", type=positive, default=3, help="how often, in turn")
     parser.add_argument("overrides", nargs="*", help="as for dip: model=unet precision=bf16")
     options = parser.parse_args()
     overrides = [*square(options.size), "callbacks.fit_progress=null", "stopping=none", *options.overrides]

@@ -95,8 +95,8 @@ def copy_rate(device: torch.device) -> float:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=positive, default=256)
-    parser.add_argument("--repeats", type=positive, default=5)
+    parser.add_argument("--size", type=positive, default=256, help="side of the picture, pixels")
+    parser.add_argument("--repeats", type=positive, default=5, help="how often, in turn")
     parser.add_argument("overrides", nargs="*", help="as for dip: model=unet precision=bf16")
     options = parser.parse_args()
     cfg = compose_config([*square(options.size), "callbacks.fit_progress=null", *options.overrides])

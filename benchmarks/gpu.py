@@ -7,8 +7,9 @@ seconds until bf16 and TF32 are as good as float32.
 
     python benchmarks/gpu.py [--original CHECKOUT] [--minutes 8] [--out outputs/gpu/bench] [--size 512] [OVERRIDE...]
 
-Each measurement is a file in the folder, and `bench.md` holds all of them. One that fails is told apart from those that
-are left, with the end of what it said in NAME.failed; the same command tries it again, after the others.
+Each measurement is a file in the folder, and `bench.md` holds those that were asked for last. One that fails is told
+apart from those that are left, with the end of what it said in NAME.failed; the same command tries it again, after the
+others.
 """
 
 import argparse
@@ -25,16 +26,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from against_original import check_checkout
-from arguments import duration, mistakes_told, positive, positives, square
-from dip_lightning.compilation import COMPILATIONS
-from dip_lightning.config import compose_config
+from arguments import check_precisions, device_of, duration, minutes, mistakes_told, positive, positives, square
+from dip_lightning.compilation import COMPILATIONS, choose_compilation
 from dip_lightning.errors import UserError
+from loop import FIRST
 
 # As it is given to Python, so that what is recorded can be typed in again.
 HERE = Path(os.path.relpath(Path(__file__).parent))
+# Side of a picture in pixels that has room for the networks' five levels.
+SMALLEST = 32
 # What is on, and may be faster off.
 SWITCHES = ("trainer.benchmark=false", "channels_last=false")
 # What a measurement gets to end by itself once its time is over.
@@ -105,7 +106,8 @@ class Pieces:
         options = self._options
         many = ["--fits", ",".join(map(str, options.fits)), "--seconds", f"{options.seconds:g}", "--repeats", "2"]
         how = ["model=unet", f"precision={precision}", *self._more]
-        return Piece(f"batch-fits-{precision}", [_script("batch_fits"), "--size", str(options.size // 4), *many, *how])
+        size = ["--size", str(max(options.size // 4, SMALLEST))]
+        return Piece(f"batch-fits-{precision}", [_script("batch_fits"), *size, *many, *how])
 
     def quality(self) -> Piece:
         """Seconds until each precision is as good as the first."""
@@ -153,12 +155,16 @@ def check(options: argparse.Namespace, every: Sequence[Piece]) -> None:
     Raises:
         UserError: There is no GPU, no checkout of the original, a setting is wrong, or the folder holds other results.
     """
-    if options.trainer == "gpu" and not torch.cuda.is_available():
-        raise UserError("no GPU that torch can use", "an NVIDIA GPU and its driver", "try --trainer cpu --size 64")
+    device = device_of(options.trainer)
+    check_precisions(options.precisions, device, options.overrides)
+    for compilation in options.compile:
+        choose_compilation(compilation, device, options.size**2, options.iterations)
     if options.original is not None:
         check_checkout(Path(options.original))
-    for precision in options.precisions:
-        compose_config([f"precision={precision}", *options.overrides])
+    if options.size < SMALLEST:
+        raise UserError(f"--size {options.size}", f"at least {SMALLEST} pixels a side", f"try --size {SMALLEST}")
+    if options.iterations <= FIRST:
+        raise UserError(f"--iterations {options.iterations}", f"at least {FIRST + 1}", "try --iterations 100")
     for piece in every:
         result = options.out / f"{piece.name}.txt"
         if result.exists() and piece.line() not in result.read_text(encoding="utf-8").splitlines():
@@ -215,9 +221,17 @@ def measure(piece: Piece, out: Path, ends: float) -> bool | None:
     return True
 
 
-def measure_all(every: Sequence[Piece], out: Path, minutes: float) -> tuple[list[str], list[str]]:
-    """Measure what is not there, as long as there is time; returns what failed, and what is left."""
-    ends = time.monotonic() + 60 * minutes
+def collect(every: Sequence[Piece], out: Path) -> str:
+    """Write what is there into one file, and return it."""
+    results = [out / f"{piece.name}.txt" for piece in every]
+    text = "".join(result.read_text(encoding="utf-8") for result in results if result.exists())
+    (out / "bench.md").write_text(text, encoding="utf-8")
+    return text
+
+
+def measure_all(every: Sequence[Piece], out: Path, limit: float) -> tuple[list[str], list[str]]:
+    """Measure what is not there, for so many minutes; returns the names of what failed, and of what is left."""
+    ends = time.monotonic() + 60 * limit
     missing = [piece for piece in every if not (out / f"{piece.name}.txt").exists()]
     # What failed before may fail again, and must not stand in the way of the others.
     missing.sort(key=lambda piece: (out / f"{piece.name}.failed").exists())
@@ -227,7 +241,12 @@ def measure_all(every: Sequence[Piece], out: Path, minutes: float) -> tuple[list
         if time.monotonic() < ends:
             print(f"[{number}/{len(missing)}] {piece.name}", end=" … ", file=sys.stderr, flush=True)
             started = time.monotonic()
-            made = measure(piece, out, ends)
+            try:
+                made = measure(piece, out, ends)
+            except (KeyboardInterrupt, SystemExit):
+                print("stopped; the same command goes on", file=sys.stderr)
+                raise
+            collect(every, out)
             word = {True: "done", False: "failed", None: "not ready in time"}[made]
             print(f"{word} ({time.monotonic() - started:.0f} s)", file=sys.stderr, flush=True)
         if made is None:
@@ -251,21 +270,25 @@ def read_options() -> argparse.Namespace:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--original", help="checkout of DmitryUlyanov/deep-image-prior")
-    parser.add_argument("--minutes", type=float, default=8, help="after which what is left is left")
-    parser.add_argument("--out", type=Path, default=Path("outputs/gpu/bench"))
+    parser.add_argument("--minutes", type=minutes, default="8", help="after which what is left is left; 0: show it")
+    parser.add_argument("--out", type=Path, default=Path("outputs/gpu/bench"), help="the folder")
     parser.add_argument("--size", type=positive, default=512, help="side of the picture, pixels")
     parser.add_argument(
         "--iterations", type=positive, default=100, help="of a measurement; of the whole fits 50 times as many"
     )
     parser.add_argument("--scales", type=positives, default="1,2,4", help="of the size, against the original")
     parser.add_argument("--repeats", type=positive, default=3, help="against the original")
-    parser.add_argument("--precisions", type=words, default="fp32,tf32,bf16", help="the fastest last")
+    parser.add_argument("--precisions", type=words, help="the fastest last; fp32,tf32,bf16 on a GPU, else fp32,bf16")
     parser.add_argument("--fits", type=positives, default="2,4,8,16", help="at once, at a quarter of the size")
     parser.add_argument("--seconds", type=duration, default="5", help="for each of these numbers")
-    parser.add_argument("--compile", type=compilations, default="none,capture,graphs,default")
-    parser.add_argument("--trainer", default="gpu", choices=("gpu", "cpu"))
+    parser.add_argument("--compile", type=compilations, help="none,capture,graphs,default on a GPU, else none")
+    parser.add_argument("--trainer", default="gpu", choices=("gpu", "cpu"), help="where; cpu only to try the command")
     parser.add_argument("overrides", nargs="*", help="as for dip, of every measurement")
-    return parser.parse_args()
+    options = parser.parse_args()
+    on_gpu = options.trainer == "gpu"
+    options.precisions = options.precisions or (["fp32", "tf32", "bf16"] if on_gpu else ["fp32", "bf16"])
+    options.compile = options.compile or (["none", "capture", "graphs", "default"] if on_gpu else ["none"])
+    return options
 
 
 def main() -> None:
@@ -283,13 +306,10 @@ def main() -> None:
         check(options, every)
         options.out.mkdir(parents=True, exist_ok=True)
         failed, left = measure_all(every, options.out, options.minutes)
-        there = [piece for piece in every if piece.name not in (*failed, *left)]
-        texts = [(options.out / f"{piece.name}.txt").read_text(encoding="utf-8") for piece in there]
-        (options.out / "bench.md").write_text("".join(texts), encoding="utf-8")
-        print("".join(texts))
+        print(collect(every, options.out))
         if left:
-            minutes = f"{options.minutes:g} minutes are over"
-            print(f"{minutes}; left: {', '.join(left)}; the same command goes on", file=sys.stderr)
+            over = f"{options.minutes:g} minutes are over"
+            print(f"{over}; left: {', '.join(left)}; the same command goes on", file=sys.stderr)
     if failed:
         sys.exit(f"failed: {', '.join(failed)}; why is told by {options.out / '*.failed'}")
 

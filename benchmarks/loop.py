@@ -140,9 +140,9 @@ class Within(pl.Callback):
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=positive, default=128)
-    parser.add_argument("--iterations", type=positive, default=20)
-    parser.add_argument("--repeats", type=positive, default=5)
+    parser.add_argument("--size", type=positive, default=128, help="side of the picture, pixels")
+    parser.add_argument("--iterations", type=positive, default=20, help="of each side, a repeat")
+    parser.add_argument("--repeats", type=positive, default=5, help="how often, in turn")
     parser.add_argument("overrides", nargs="*", help="as for dip: model=unet precision=bf16")
     options = parser.parse_args()
     if options.iterations <= FIRST:

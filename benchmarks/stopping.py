@@ -54,9 +54,9 @@ def time_detection(parts: Parts, iterations: int) -> float:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=positive, default=128)
-    parser.add_argument("--iterations", type=positive, default=20)
-    parser.add_argument("--repeats", type=positive, default=5)
+    parser.add_argument("--size", type=positive, default=128, help="side of the picture, pixels")
+    parser.add_argument("--iterations", type=positive, default=20, help="of each side, a repeat")
+    parser.add_argument("--repeats", type=positive, default=5, help="how often, in turn")
     parser.add_argument("overrides", nargs="*", help="as for dip: model=unet precision=bf16 stopping=wmv")
     options = parser.parse_args()
     cfg = compose_config([*square(options.size), *options.overrides, "callbacks.fit_progress=null"])

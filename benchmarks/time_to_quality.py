@@ -9,7 +9,7 @@ without stopping rules, which would end them at different iterations. Seconds of
         [--settings "precision=fp32" "precision=bf16"] [--overrides "model=unet"]
 
 Finished fits are passed over and an interrupted one goes on, so that the same command goes on where it was. Writes
-`quality.csv` and `curves.png` into the folder.
+`quality.csv` and `curves.png` into the folder, of the last command alone.
 """
 
 import argparse
@@ -158,9 +158,9 @@ def write(results: list[Result], settings: list[str], out: Path) -> None:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=positive, default=128)
-    parser.add_argument("--iterations", type=positive, default=2000)
-    parser.add_argument("--seeds", type=naturals, default="0,1,2")
+    parser.add_argument("--size", type=positive, default=128, help="side of the picture, pixels")
+    parser.add_argument("--iterations", type=positive, default=2000, help="of each fit")
+    parser.add_argument("--seeds", type=naturals, default="0,1,2", help="a fit each, of every setting")
     parser.add_argument("--out", type=Path, default=Path("outputs/time-to-quality"))
     parser.add_argument(
         "--settings",

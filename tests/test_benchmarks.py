@@ -1,6 +1,7 @@
 """The benchmarks run, at a size at which their numbers mean nothing."""
 
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -125,6 +126,22 @@ def test_what_fails_on_a_gpu_is_told_apart_from_what_is_left(tmp_path: Path) -> 
     assert f"left: {failed}; " in later.stderr
 
 
+def test_what_is_stopped_goes_on_and_leaves_what_was_measured(tmp_path: Path) -> None:
+    out = tmp_path / "bench"
+    sizes = ["--size", "32", "--iterations", "6", "--trainer", "cpu", "--precisions", "fp32", "--compile", "none"]
+    command = [sys.executable, str(ROOT / "benchmarks" / "gpu.py"), "--out", str(out), *sizes, *TINY_NET]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        told = ""
+        while "[2/" not in told:
+            told += process.stderr.read(1)
+        process.send_signal(signal.SIGTERM)
+        told += process.stderr.read()
+    assert process.returncode == 128 + signal.SIGTERM
+    assert told.endswith("stopped; the same command goes on\n")
+    assert "step / floor" in (out / "bench.md").read_text()
+
+
 def test_what_a_measurement_has_started_ends_with_it() -> None:
     # A process that starts another one and waits for it, as the benchmarks do.
     program = f"""
@@ -154,6 +171,11 @@ print(gpu.run(["-c", parent], 3))
         ("against_original.py", ["--original", "nowhere"], "nowhere: expected a checkout of"),
         ("gpu.py", ["--trainer", "cpu", "--compile", "all"], "'all': expected some of none, default, graphs, capture"),
         ("gpu.py", ["--trainer", "cpu", "--precisions", "fp33"], "precision=fp33: expected one of"),
+        ("gpu.py", ["--trainer", "cpu", "--precisions", "tf32"], "precision=tf32 on cpu: expected an NVIDIA GPU"),
+        ("gpu.py", ["--trainer", "cpu", "--compile", "capture"], "compile=capture on cpu: expected an NVIDIA GPU"),
+        ("gpu.py", ["--trainer", "cpu", "--size", "2"], "--size 2: expected at least 32 pixels a side; try --size 32"),
+        ("gpu.py", ["--trainer", "cpu", "--iterations", "3"], "--iterations 3: expected at least 6"),
+        ("gpu.py", ["--trainer", "cpu", "--minutes", "nan"], "'nan': expected a number greater than 0"),
     ],
 )
 def test_mistakes_are_told_in_one_line(script: str, arguments: list[str], told: str, tmp_path: Path) -> None:

@@ -26,9 +26,9 @@ COMPILATIONS: dict[str, dict[str, str]] = {
 # Those that record CUDA graphs.
 _GRAPHS = ("graphs", "capture")
 
-# Compiling takes about a minute. From so many pixels times iterations on it is no more than an eighth of a fit, even on
-# a fast GPU, where the DIP code takes 47.5 ns a pixel (0.732 s an iteration of 15.4 million, a public run on an H200).
-_WORTHWHILE = 10**10
+# Compiling takes about a minute. From so many pixels times iterations on it is no more than an eighth of a fit, even at
+# 10 ns a pixel (under 3 ms an iteration at 512×512), which is as fast as we aim to be on an H200.
+_WORTHWHILE = 5 * 10**10
 
 
 def choose_compilation(asked: str, device: torch.device, pixels: int, iterations: int) -> str:
@@ -58,7 +58,11 @@ def choose_compilation(asked: str, device: torch.device, pixels: int, iterations
 
 
 class Program:
-    """A function of one tensor, compiled when it is called first, and its gradient with the first backward pass."""
+    """A function of one tensor, compiled when it is called first, and its gradient with the first backward pass.
+
+    Attributes:
+        builds_kernels: Whether compiling builds kernels, which takes a minute or more.
+    """
 
     def __init__(self, function: Callable[[Tensor], Tensor], compilation: str, *, required: bool = True) -> None:
         """Prepare to compile; nothing is compiled yet.
@@ -74,6 +78,7 @@ class Program:
         self._function = function
         self._compiled: Callable[[Tensor], Tensor] = torch.compile(function, **settings)
         self._reuses_output = compilation in _GRAPHS
+        self.builds_kernels = "backend" not in settings
         self._required = required
 
     def __call__(self, argument: Tensor) -> Tensor:

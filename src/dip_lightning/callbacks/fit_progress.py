@@ -139,7 +139,10 @@ def _introduce(trainer: pl.Trainer, pl_module: DeepImagePrior) -> str:
     sigma = f"noise σ = {observation.sigma:.1f} of 255 ({observation.sigma_source})"
     memory = pl_module.memory_estimate_mb
     taken = "" if memory is None else f", about {memory / 1000:.1f} GB of memory"
-    compiling = "; the network is compiled first, which can take minutes" if pl_module.program is not None else ""
+    program, compiling = pl_module.program, ""
+    if program is not None:
+        long = "compiled first, which can take minutes"
+        compiling = f"; the network is {long if program.builds_kernels else 'captured first'}"
     return f"{name}: {height}x{width}, {kind}, {sigma}; {limit}{taken}{compiling}"
 
 
