@@ -241,11 +241,7 @@ def measure_all(every: Sequence[Piece], out: Path, limit: float) -> tuple[list[s
         if time.monotonic() < ends:
             print(f"[{number}/{len(missing)}] {piece.name}", end=" … ", file=sys.stderr, flush=True)
             started = time.monotonic()
-            try:
-                made = measure(piece, out, ends)
-            except (KeyboardInterrupt, SystemExit):
-                print("stopped; the same command goes on", file=sys.stderr)
-                raise
+            made = measure(piece, out, ends)
             collect(every, out)
             word = {True: "done", False: "failed", None: "not ready in time"}[made]
             print(f"{word} ({time.monotonic() - started:.0f} s)", file=sys.stderr, flush=True)
@@ -305,7 +301,11 @@ def main() -> None:
         every = list(pieces(options))
         check(options, every)
         options.out.mkdir(parents=True, exist_ok=True)
-        failed, left = measure_all(every, options.out, options.minutes)
+        try:
+            failed, left = measure_all(every, options.out, options.minutes)
+        except (KeyboardInterrupt, SystemExit):  # whenever it comes: between two measurements, too
+            print("stopped; the same command goes on", file=sys.stderr)
+            raise
         print(collect(every, options.out))
         if left:
             over = f"{options.minutes:g} minutes are over"
