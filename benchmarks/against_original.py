@@ -34,12 +34,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from arguments import check_precisions, device_of, mistakes_told, positive, positives, square
-from dip_lightning import environment
-from dip_lightning.config import build, compose_config
+from dip_lightning.config.compose import build, compose_config
 from dip_lightning.errors import UserError
-from dip_lightning.isolation import isolated
-from dip_lightning.parts import build_parts
+from dip_lightning.fitting.build import build_parts
+from dip_lightning.fitting.isolation import isolated
 from dip_lightning.precision import Precision
+from dip_lightning.system import environment
 from timing import megabytes_kept, synchronise
 
 # Not counted: libraries choose their kernels then.

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
-from dip_lightning.config import build, compose_config, config_folder
+from dip_lightning.config.compose import build, compose_config, config_folder
+from dip_lightning.config.messages import CONFIGURATION_ERRORS, translate
 from dip_lightning.errors import UserError, mistakes_in_one_line
-from dip_lightning.mistakes import CONFIGURATION_ERRORS, translate
 from dip_lightning.precision import Precision
 
 __all__ = [

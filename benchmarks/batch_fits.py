@@ -20,12 +20,12 @@ from torch import Tensor
 from torch.func import functional_call, stack_module_state
 
 from arguments import duration, mistakes_told, positive, positives, square
-from dip_lightning import environment
-from dip_lightning.config import build, compose_config
-from dip_lightning.isolation import isolated
+from dip_lightning.config.compose import build, compose_config
+from dip_lightning.fitting.build import Parts, build_parts
+from dip_lightning.fitting.isolation import isolated
 from dip_lightning.models import resampling
-from dip_lightning.parts import Parts, build_parts
 from dip_lightning.precision import Precision
+from dip_lightning.system import environment
 from timing import bare_step, spread, synchronise
 
 Step = Callable[[], Any]

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytorch_lightning as pl
 
 from dip_lightning.callbacks import Checkpoint
-from dip_lightning.config import compose_config
-from dip_lightning.fit import fit
+from dip_lightning.config.compose import compose_config
+from dip_lightning.fitting.fit import fit
 from dip_lightning.module import DeepImagePrior
 
 

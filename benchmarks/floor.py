@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from arguments import mistakes_told, positive, square
-from dip_lightning import environment
-from dip_lightning.config import build, compose_config
-from dip_lightning.isolation import isolated
-from dip_lightning.parts import Parts, build_parts
+from dip_lightning.config.compose import build, compose_config
+from dip_lightning.fitting.build import Parts, build_parts
+from dip_lightning.fitting.isolation import isolated
 from dip_lightning.precision import Precision
+from dip_lightning.system import environment
 from timing import bare_step, synchronise, tell
 
 

@@ -22,8 +22,9 @@ from pathlib import Path
 
 import torch
 
-from dip_lightning import cli, environment
-from dip_lightning.resume import resume
+from dip_lightning.cli import main as cli
+from dip_lightning.system import environment
+from dip_lightning.workflows.resume import resume
 
 SETTINGS = (
     *("trainer=cpu", "callbacks.fit_progress=null", "image.crop=48", "model.channels=8", "model.input_channels=4"),

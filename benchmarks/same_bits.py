@@ -25,7 +25,10 @@ _SMALL = (
     *("trainer=cpu", "model.channels=8", "model.input_channels=4", "image.crop=32", "iterations=60", "logger=none"),
     *("callbacks.fit_progress=null", "callbacks.peak_psnr.eval_every=20"),
 )
-_VOTE = ("stopping.min_iterations=10", "stopping.patience=25", "stopping.rules.wmv.window=10", "alpha=0.8")
+_VOTE = (
+    *("stopping.min_iterations=10", "stopping.patience=25", "stopping.rules.wmv.window=10", "alpha=0.8"),
+    *("lr=0.1", "iterations=160"),  # so that the rules end some of them
+)
 _NETWORKS = {
     "unet": ("model=unet", "model.levels=2"),
     "resnet": ("model=resnet", "model.num_blocks=2"),
@@ -53,7 +56,12 @@ def cases() -> dict[str, tuple[str, ...]]:
     found["fp64-vote"] = (*_SMALL, *_UNET, *_VOTE, "precision=fp64")
     found["l1-vote"] = (*_SMALL, *_UNET, *_VOTE, "degradation=impulse")
     found["one-pass"] = (*_SMALL, *_UNET, *_VOTE, "select=one_pass")
-    found["diverging"] = (*none, "lr=3", "callbacks.divergence_guard.max_restores=2")
+    found["diverging"] = (
+        *none,
+        "lr=0.5",
+        "callbacks.divergence_guard.max_drop_db=0.5",
+        "callbacks.divergence_guard.max_restores=2",
+    )
     found["channels-first"] = (*none, "channels_last=false", "seed=3")
     found["tiles"] = (*_SMALL, *_UNET, *_VOTE, "image.crop=40", "tile=24", "overlap=8")
     found["folder"] = (*none, "image.path=pictures", "image.crop=null")

@@ -15,14 +15,14 @@ from typing import Any
 import torch
 
 from arguments import mistakes_told, positive, square
-from dip_lightning import environment
 from dip_lightning.callbacks import Detection
-from dip_lightning.config import build, compose_config
+from dip_lightning.config.compose import build, compose_config
 from dip_lightning.curves import Curves
-from dip_lightning.isolation import isolated
+from dip_lightning.fitting.build import Parts, build_parts
+from dip_lightning.fitting.isolation import isolated
 from dip_lightning.module import Iterate
-from dip_lightning.parts import Parts, build_parts
 from dip_lightning.precision import Precision
+from dip_lightning.system import environment
 from loop import time_bare
 from timing import synchronise
 

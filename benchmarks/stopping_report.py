@@ -140,8 +140,8 @@ def run(case: Case, folder: Path) -> None:
     """Make one fit, unless it is there; what is kept of it are its curves and its record."""
     if (folder / "summary.json").exists():
         return
-    from dip_lightning.config import compose_config  # here: the table alone needs no torch
-    from dip_lightning.fit import fit
+    from dip_lightning.config.compose import compose_config  # here: the table alone needs no torch
+    from dip_lightning.fitting.fit import fit
 
     overrides = [
         f"image.path=skimage:{case.image}",

@@ -17,12 +17,12 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import laplace
 
-from dip_lightning.config import compose_config
+from dip_lightning.config.compose import compose_config
 from dip_lightning.data import GaussianNoise, Observation, load_observation, read_image
-from dip_lightning.finished import is_finished
-from dip_lightning.fit import fit
-from dip_lightning.tiled_fit import choose_pilots
-from dip_lightning.tiles import Tiles
+from dip_lightning.fitting.fit import fit
+from dip_lightning.runs.status import is_finished
+from dip_lightning.workflows.tiled_fit import choose_pilots
+from dip_lightning.workflows.tiles import Tiles
 
 Images = Mapping[str, NDArray[np.floating]]
 

@@ -17,10 +17,12 @@ from unittest import mock
 import numpy as np
 import torch
 
-from dip_lightning import environment, figures, run_folder, tiled_fit
-from dip_lightning.config import compose_config
+from dip_lightning.config.compose import compose_config
 from dip_lightning.data import Observation, observation, picture_from_array, write_image
-from dip_lightning.fit import FitResult, fit
+from dip_lightning.fitting.fit import FitResult, fit
+from dip_lightning.runs import figures, run_folder
+from dip_lightning.system import environment
+from dip_lightning.workflows import tiled_fit
 
 HEIGHT, WIDTH = 4000, 6000
 CPU = torch.device("cpu")

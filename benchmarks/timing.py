@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from dip_lightning.parts import Parts
+from dip_lightning.fitting.build import Parts
 
 __all__ = ["bare_step", "megabytes_kept", "spread", "synchronise", "tell"]
 

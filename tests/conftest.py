@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from dip_lightning import cli
-from dip_lightning.config import compose_config
-from dip_lightning.fit import FitResult, fit
+from dip_lightning.cli import main as cli
+from dip_lightning.config.compose import compose_config
+from dip_lightning.fitting.fit import FitResult, fit
 
 # The networks here are too small for two threads to pay, and tests often share the machine. Another number rounds
 # differently, so the processes that tests start take the same.

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from dip_lightning.allocator import memory_kept
+from dip_lightning.system.allocator import memory_kept
 
 SIZE = 80_000_000
 PAGES = SIZE // resource.getpagesize()

@@ -14,7 +14,7 @@ import pytest
 from omegaconf import DictConfig
 from PIL import Image
 
-from dip_lightning.config import config_folder
+from dip_lightning.config.compose import config_folder
 from tests.conftest import TINY_UNET, Outcome
 
 ROOT = Path(__file__).parents[1]
@@ -138,7 +138,7 @@ def dip_process(*arguments: str, cwd: Path, **environment: str) -> subprocess.Po
 
 def test_help_and_completion_load_no_torch(tmp_path: Path) -> None:
     code = (
-        "import sys; from dip_lightning import cli; sys.argv = ['dip', {flag!r}]\n"
+        "import sys; from dip_lightning.cli import main as cli; sys.argv = ['dip', {flag!r}]\n"
         "try: cli.main()\n"
         "except SystemExit as stop: code = stop.code\n"
         "assert not code, code\n"
@@ -163,7 +163,7 @@ def test_the_console_script_is_the_module() -> None:
     from importlib.metadata import entry_points
 
     (script,) = entry_points(group="console_scripts", name="dip")
-    assert script.value == "dip_lightning.cli:main"
+    assert script.value == "dip_lightning.cli.main:main"
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -218,16 +218,16 @@ def test_version_is_that_of_the_package(dip: Dip) -> None:
 def test_an_unexpected_error_in_a_job_is_told_from_a_mistake(
     dip: Dip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import dip_lightning.fit
+    import dip_lightning.fitting.fit
 
-    fit = dip_lightning.fit.fit
+    fit = dip_lightning.fitting.fit.fit
 
     def breaks(cfg: DictConfig, run_folder: Path, resume: Path | None = None) -> object:
         if cfg.seed == 1:
             raise ZeroDivisionError("a bug")
         return fit(cfg, run_folder)
 
-    monkeypatch.setattr(dip_lightning.fit, "fit", breaks)
+    monkeypatch.setattr(dip_lightning.fitting.fit, "fit", breaks)
     outcome = dip("-m", *TINY_UNET, "seed=0,1,2")
     assert outcome.code == 1
     assert "job 1: ZeroDivisionError: a bug" in outcome.err

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
-from dip_lightning import compare
-from dip_lightning.compare import measure_whiteness, psnr_ssim
+from dip_lightning.cli import compare
+from dip_lightning.cli.compare import measure_whiteness, psnr_ssim
 from tests.conftest import Outcome
 
 CLEAN = skimage.data.chelsea()[:120, :150]
@@ -114,5 +114,5 @@ def test_a_mistake_costs_one_line(dip_compare: Callable[..., Outcome], arguments
 
 
 def test_comparing_does_not_load_torch() -> None:
-    code = "import sys, dip_lightning.compare; sys.exit('torch' in sys.modules)"
+    code = "import sys, dip_lightning.cli.compare; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from dip_lightning.cli.summary_table import print_summary
 from dip_lightning.compilation import Program, choose_compilation
-from dip_lightning.config import compose_config
-from dip_lightning.console import print_summary
+from dip_lightning.config.compose import compose_config
 from dip_lightning.errors import UserError
-from dip_lightning.fit import fit
+from dip_lightning.fitting.fit import fit
 from dip_lightning.models import UNet
 from dip_lightning.module import DeepImagePrior
 from tests.conftest import TINY

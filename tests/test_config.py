@@ -14,10 +14,10 @@ import yaml
 from PIL import Image
 
 from dip_lightning.callbacks import Checkpoint, DivergenceGuard, FitProgress
-from dip_lightning.config import compose_config, config_folder
+from dip_lightning.config.compose import compose_config, config_folder
+from dip_lightning.config.help_text import help_text
 from dip_lightning.errors import UserError
-from dip_lightning.fit import fit
-from dip_lightning.help_text import help_text
+from dip_lightning.fitting.fit import fit
 from tests.conftest import TINY, TINY_UNET
 
 CONF = config_folder()

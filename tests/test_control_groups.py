@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dip_lightning.control_groups import available_in_groups
+from dip_lightning.system.control_groups import available_in_groups
 
 GB = 10**9
 

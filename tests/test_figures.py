@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dip_lightning.figures import write_comparison, write_curves
+from dip_lightning.runs.figures import write_comparison, write_curves
 
 
 @pytest.mark.parametrize("shape", [(32, 32, 1), (96, 96, 3), (33, 400, 3), (900, 40, 1), (1500, 2100, 3)])

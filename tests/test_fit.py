@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from dip_lightning.config import compose_config
+from dip_lightning.config.compose import compose_config
 from dip_lightning.errors import UserError
-from dip_lightning.fit import FitResult, fit
+from dip_lightning.fitting.fit import FitResult, fit
 from tests.conftest import TINY_UNET
 
 # The keys that other programs read; see the README.

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from dip_lightning.config import compose_config
-from dip_lightning.fit import FitResult, fit
-from dip_lightning.isolation import isolated
-from dip_lightning.parts import build_parts
+from dip_lightning.config.compose import compose_config
+from dip_lightning.fitting.build import build_parts
+from dip_lightning.fitting.fit import FitResult, fit
+from dip_lightning.fitting.isolation import isolated
 from dip_lightning.precision import Precision
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dip_lightning.config import config_folder
+from dip_lightning.config.compose import config_folder
+from dip_lightning.config.help_text import find_keys
 from dip_lightning.errors import UserError
-from dip_lightning.help_text import find_keys
 from tests.conftest import TINY_UNET, Outcome
 
 Dip = Callable[..., Outcome]

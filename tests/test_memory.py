@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from dip_lightning import environment
-from dip_lightning import fit as fit_module
-from dip_lightning.config import compose_config
+from dip_lightning.config.compose import compose_config
 from dip_lightning.errors import UserError
-from dip_lightning.fit import FitResult, fit
-from dip_lightning.memory import check_memory
+from dip_lightning.fitting import fit as fit_module
+from dip_lightning.fitting.build import Parts
+from dip_lightning.fitting.fit import FitResult, fit
+from dip_lightning.fitting.memory import check_memory
 from dip_lightning.module import DeepImagePrior
-from dip_lightning.parts import Parts
+from dip_lightning.system import environment
 from tests.conftest import TINY_UNET, Outcome
 
 Dip = Callable[..., Outcome]
@@ -27,8 +27,9 @@ Dip = Callable[..., Outcome]
 FIT = """
 import json, sys, torch
 torch.set_num_threads(1)
-from dip_lightning.config import compose_config
-from dip_lightning import environment, fit, memory
+from dip_lightning.config.compose import compose_config
+from dip_lightning.fitting import fit, memory
+    from dip_lightning.system import environment
 present, check = [], fit.check_memory
 fit.check_memory = lambda parts: present.append(environment.present_memory(torch.device("cpu"))) or check(parts)
 summary = fit.fit(compose_config(["trainer=cpu", "callbacks.fit_progress=null", *sys.argv[1:]])).summary
@@ -65,9 +66,9 @@ import json, sys, torch
 from pathlib import Path
 torch.set_num_threads(1)
 import pytorch_lightning as pl
-from dip_lightning import environment
-from dip_lightning.config import compose_config
-from dip_lightning.fit import fit
+from dip_lightning.system import environment
+from dip_lightning.config.compose import compose_config
+from dip_lightning.fitting.fit import fit
 
 held = {}
 

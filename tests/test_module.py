@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from dip_lightning.errors import UserError
 from dip_lightning.models import UNet
 from dip_lightning.module import DeepImagePrior
-from dip_lightning.objective import mse
+from dip_lightning.problems.data_terms import mse
 
 OBSERVATION = torch.rand((1, 3, 32, 40), generator=torch.Generator().manual_seed(0))
 

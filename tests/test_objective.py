@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dip_lightning.objective import OBJECTIVES, huber, l1, mse, poisson
+from dip_lightning.problems.data_terms import OBJECTIVES, huber, l1, mse, poisson
 
 Y = torch.tensor([0.0, 0.2, 0.5, 1.0])
 

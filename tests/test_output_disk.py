@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dip_lightning import run_folder
-from dip_lightning.fit import FitResult
-from dip_lightning.whole_file import whole_file
+from dip_lightning.fitting.fit import FitResult
+from dip_lightning.runs import run_folder
+from dip_lightning.runs.atomic import whole_file
 from tests.conftest import TINY_UNET, Outcome
 
 Dip = Callable[..., Outcome]

@@ -1,6 +1,6 @@
 import numpy as np
 
-from dip_lightning.peaks import find_peak
+from dip_lightning.runs.peaks import find_peak
 
 
 def test_the_peak_and_its_plateaus_are_counted() -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dip_lightning.errors import UserError
-from dip_lightning.fit import FitResult
+from dip_lightning.fitting.fit import FitResult
 from dip_lightning.precision import Precision
 
 

@@ -19,11 +19,11 @@ import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from dip_lightning.checkpoint_file import read_checkpoint, write_checkpoint
-from dip_lightning.config import compose_config
+from dip_lightning.config.compose import compose_config
 from dip_lightning.errors import UserError
-from dip_lightning.fit import fit
-from dip_lightning.same_fit import resumable
+from dip_lightning.fitting.fit import fit
+from dip_lightning.fitting.resume_check import resumable
+from dip_lightning.runs.checkpoint_file import read_checkpoint, write_checkpoint
 from tests.conftest import TINY_UNET, Outcome
 
 Dip = Callable[..., Outcome]
@@ -42,7 +42,7 @@ TIMES = ("seconds", "seconds_per_iteration", "seconds_compiling", "peak_memory_m
 DRIVER = """
 import json, os, resource, shutil, signal, sys
 from pathlib import Path
-from dip_lightning import cli
+from dip_lightning.cli import main as cli
 from dip_lightning.callbacks import Checkpoint
 
 deeds = json.loads(sys.argv.pop(1))
@@ -172,7 +172,8 @@ def test_a_fit_that_was_killed_while_its_results_were_written_writes_them_again(
 ) -> None:
     # A checkpoint would be due after the last iteration, too.
     overrides = ["callbacks.checkpoint.iterations=10"]
-    die = "import dip_lightning.outcome as o; o.write_run = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)"
+    die = "import dip_lightning.fitting.selection as o; "
+    die += "o.write_run = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)"
     done = dip_that({55: die}, *SETTINGS, *overrides, cwd=tmp_path)
     assert done.returncode == -signal.SIGKILL
     assert not (tmp_path / "run" / "summary.json").exists()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dip_lightning.config import config_folder
+from dip_lightning.config.compose import config_folder
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 pytestmark = pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="only a checkout has the benchmarks")

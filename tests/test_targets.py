@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from dip_lightning.config import build
+from dip_lightning.config.compose import build
 from dip_lightning.errors import UserError
 from tests.conftest import TINY_UNET, Outcome
 
@@ -21,9 +21,9 @@ HOSTILE = [
     "pickle.loads",
     "hydra.utils.call",
     "functools.partial",
-    "dip_lightning.cli.os.system",  # what our modules import lies in our package only by name
-    "dip_lightning.config.instantiate",
-    "dip_lightning.fit.fit",
+    "dip_lightning.cli.main.os.system",  # what our modules import lies in our package only by name
+    "dip_lightning.config.compose.instantiate",
+    "dip_lightning.fitting.fit.fit",
     "pytorch_lightning.Trainer.fit",
 ]
 

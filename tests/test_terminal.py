@@ -92,10 +92,10 @@ def test_a_full_disk_behind_the_output_ends_no_fit(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "arguments"),
     [
-        ("dip_lightning.cli", ["--help"]),
-        ("dip_lightning.cli", ["--cfg", "job"]),
-        ("dip_lightning.report.cli", ["--help"]),
-        ("dip_lightning.compare", ["--help"]),
+        ("dip_lightning.cli.main", ["--help"]),
+        ("dip_lightning.cli.main", ["--cfg", "job"]),
+        ("dip_lightning.cli.report", ["--help"]),
+        ("dip_lightning.cli.compare", ["--help"]),
     ],
 )
 def test_a_pipe_that_wants_no_more_is_no_error(tmp_path: Path, module: str, arguments: list[str]) -> None:

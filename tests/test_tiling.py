@@ -12,19 +12,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import dip_lightning.tiled_fit
+import dip_lightning.workflows.tiled_fit
 from dip_lightning import restore
 from dip_lightning.callbacks import OutputEMA
-from dip_lightning.config import compose_config
+from dip_lightning.config.compose import compose_config
 from dip_lightning.data import Observation, Picture, load_observation, picture_from_array, read_image, write_image
 from dip_lightning.data.degradation import GaussianNoise, NoDegradation
 from dip_lightning.errors import UserError
-from dip_lightning.finished import fingerprint
-from dip_lightning.fit import FitResult, fit
+from dip_lightning.fitting.fit import FitResult, fit
 from dip_lightning.report.runs import find_runs
-from dip_lightning.tiled_fit import choose_pilots
-from dip_lightning.tiled_summary import TiledRun, mean_curves
-from dip_lightning.tiles import Tiles
+from dip_lightning.runs.status import fingerprint
+from dip_lightning.workflows.tiled_fit import choose_pilots
+from dip_lightning.workflows.tiled_summary import TiledRun, mean_curves
+from dip_lightning.workflows.tiles import Tiles
 from tests.conftest import TINY_UNET, Outcome
 from tests.test_cli import dip_process
 
@@ -101,7 +101,7 @@ def returns_what_it_gets(cfg: Any, folder: Path | None = None, *, image: Observa
 def test_tiles_that_are_as_they_were_make_the_picture_as_it_was(
     channels: int, kind: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dip_lightning.tiled_fit, "fit", returns_what_it_gets)
+    monkeypatch.setattr(dip_lightning.workflows.tiled_fit, "fit", returns_what_it_gets)
     top = np.iinfo(kind).max
     samples = np.random.default_rng(0).integers(0, top + 1, (101, 83, channels)).astype(kind)
     result = restore(samples, overrides=["tile=32", "overlap=10"])
@@ -309,7 +309,7 @@ def test_a_signal_between_two_tiles_ends_as_cleanly(dip: Dip, tmp_path: Path, mo
     def at_once(observation: Observation, tiles: Tiles) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(dip_lightning.tiled_fit, "choose_pilots", at_once)
+    monkeypatch.setattr(dip_lightning.workflows.tiled_fit, "choose_pilots", at_once)
     assert dip(*TWO).code == 130
 
 

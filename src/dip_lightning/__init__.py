@@ -6,7 +6,7 @@ from dip_lightning.errors import UserError
 
 if TYPE_CHECKING:
     from dip_lightning.api import restore
-    from dip_lightning.fit import FitResult
+    from dip_lightning.fitting.fit import FitResult
 
 __all__ = ["FitResult", "UserError", "restore"]
 
@@ -18,7 +18,7 @@ def __getattr__(name: str) -> Any:
 
         return restore
     if name == "FitResult":
-        from dip_lightning.fit import FitResult
+        from dip_lightning.fitting.fit import FitResult
 
         return FitResult
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dip_lightning.config import compose_config, config_folder
+from dip_lightning.config.compose import compose_config, config_folder
+from dip_lightning.config.messages import CONFIGURATION_ERRORS, GROUP_CHOICE, of_group_choice, translate
 from dip_lightning.data import SAMPLE_PREFIX
 from dip_lightning.errors import UserError
-from dip_lightning.fit import FitResult, fit
-from dip_lightning.mistakes import CONFIGURATION_ERRORS, GROUP_CHOICE, of_group_choice, translate
+from dip_lightning.fitting.fit import FitResult, fit
 
 __all__ = ["restore"]
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from dip_lightning.checks import check_choice
+from dip_lightning.config.messages import of_compilation
 from dip_lightning.errors import UserError
-from dip_lightning.mistakes import of_compilation
 
 __all__ = ["COMPILATIONS", "Program", "choose_compilation"]
 

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from dip_lightning.terminal import lasting_output
+from dip_lightning.system.terminal import lasting_output
 
 __all__ = ["JobsFailedError", "UserError", "mistakes_in_one_line"]
 

@@ -12,7 +12,7 @@ from dip_lightning.checks import check_number
 from dip_lightning.compilation import Program
 from dip_lightning.curves import Curves
 from dip_lightning.metrics import psnr
-from dip_lightning.objective import mse
+from dip_lightning.problems.data_terms import mse
 
 __all__ = ["DeepImagePrior", "Iterate"]
 
@@ -86,7 +86,7 @@ class DeepImagePrior(pl.LightningModule):
             input_scale: The upper end of z's values.
             input_noise_std: Standard deviation of the Gaussian perturbation of z, drawn afresh each iteration.
             lr: Adam's learning rate.
-            objective: Loss of A(f_θ(z)) against y, one value a sample; see :mod:`dip_lightning.objective`.
+            objective: Loss of A(f_θ(z)) against y, one value a sample; see :mod:`dip_lightning.problems.data_terms`.
             operator: The forward operator A, which says how the observation arises from the image; None for the
                 identity (denoising). Its output has the observation's shape.
             sigma: Standard deviation of the noise on the scale 0 to 255, for the stopping rules that need one.

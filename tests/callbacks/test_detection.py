@@ -13,7 +13,7 @@ from dip_lightning.callbacks import Detection
 from dip_lightning.callbacks.detection import Picks
 from dip_lightning.data import GaussianNoise, ImageDataModule
 from dip_lightning.errors import UserError
-from dip_lightning.fit import FitResult
+from dip_lightning.fitting.fit import FitResult
 from dip_lightning.models import UNet
 from dip_lightning.module import DeepImagePrior
 from dip_lightning.stopping import patience_after
@@ -280,8 +280,8 @@ def test_every_rule_works_with_every_network(
     resnet = "model=resnet" in fit
     overrides = [*SMALL, *window, *share, *fit, f"stopping={rule}", f"image.path=skimage:{picture}"]
     if resnet:
-        from dip_lightning.config import compose_config
-        from dip_lightning.fit import fit as run_fit
+        from dip_lightning.config.compose import compose_config
+        from dip_lightning.fitting.fit import fit as run_fit
         from tests.conftest import TINY
 
         result = run_fit(compose_config([*TINY, *overrides]))

@@ -7,13 +7,13 @@ import torch
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from dip_lightning.callbacks import PeakPSNR
-from dip_lightning.config import compose_config
+from dip_lightning.config.compose import compose_config
 from dip_lightning.curves import Curves
-from dip_lightning.fit import FitResult
+from dip_lightning.fitting.build import build_parts
+from dip_lightning.fitting.fit import FitResult
 from dip_lightning.module import DeepImagePrior
-from dip_lightning.parts import build_parts
-from dip_lightning.peaks import find_peak
 from dip_lightning.precision import Precision
+from dip_lightning.runs.peaks import find_peak
 from tests.conftest import TINY_UNET
 
 

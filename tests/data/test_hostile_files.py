@@ -251,7 +251,7 @@ def test_far_too_many_levels_are_refused_before_their_memory_is_looked_at(
     dip: Dip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # For the estimate the network is run on a picture as large as its levels need, which here would take all there is.
-    monkeypatch.setattr("dip_lightning.fit.check_memory", lambda parts: pytest.fail("it was looked at"))
+    monkeypatch.setattr("dip_lightning.fitting.fit.check_memory", lambda parts: pytest.fail("it was looked at"))
     told = dip(*SETTINGS, "image.crop=32", "model.levels=12", "model.channels=1")
     assert told.code == 2
     assert "try model.levels=5" in told.err

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from dip_lightning.report.cli import write_report
+from dip_lightning.cli.report import write_report
 from tests.report.test_report import HOSTILE, write_run
 
 DRIVER, BROWSER = shutil.which("chromedriver"), shutil.which("chromium") or shutil.which("google-chrome")

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dip_lightning.cli import report as cli
+from dip_lightning.cli.report import write_report
 from dip_lightning.errors import UserError
-from dip_lightning.fit import FitResult
-from dip_lightning.report import cli
-from dip_lightning.report.cli import write_report
+from dip_lightning.fitting.fit import FitResult
 from dip_lightning.report.runs import find_runs, group_runs, read_curves
 from dip_lightning.report.table import Spread, compare_groups, explain_groups, make_rows, to_latex, to_markdown
 
@@ -306,5 +306,5 @@ def test_what_is_no_run_costs_one_line(
 
 
 def test_a_report_does_not_load_torch() -> None:
-    code = "import sys, dip_lightning.report.cli; sys.exit('torch' in sys.modules or 'hydra' in sys.modules)"
+    code = "import sys, dip_lightning.cli.report; sys.exit('torch' in sys.modules or 'hydra' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dip_lightning.module import Iterate
-from dip_lightning.objective import mse
+from dip_lightning.problems.data_terms import mse
 
 
 class FakeFit:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dip_lightning.callbacks import Detection
-from dip_lightning.fit import FitResult
+from dip_lightning.fitting.fit import FitResult
 from dip_lightning.stopping import lag_of
 from dip_lightning.stopping.replay import replay
 from tests.callbacks.test_detection import Scripted, run

@@ -6,7 +6,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from dip_lightning.errors import UserError
-from dip_lightning.objective import l1
+from dip_lightning.problems.data_terms import l1
 from dip_lightning.stopping import HeldOut, Sure
 from tests.stopping.fake import FakeFit
 

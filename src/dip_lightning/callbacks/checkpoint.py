@@ -8,11 +8,11 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from dip_lightning.callbacks.fit_state import capture, put_back
 from dip_lightning.callbacks.interrupt import Interrupt
-from dip_lightning.checkpoint_file import write_checkpoint
 from dip_lightning.checks import check_integer, check_number
-from dip_lightning.fit_state import capture, put_back
 from dip_lightning.module import DeepImagePrior
+from dip_lightning.runs.checkpoint_file import write_checkpoint
 
 __all__ = ["Checkpoint"]
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from dip_lightning.logging_guard import spared_loggers
 from dip_lightning.module import DeepImagePrior
+from dip_lightning.system.loggers import spared_loggers
 
 __all__ = ["CurveLogger"]
 

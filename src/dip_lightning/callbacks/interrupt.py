@@ -8,7 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from dip_lightning.module import DeepImagePrior
-from dip_lightning.terminal import give_back_signals, take_signals
+from dip_lightning.system.terminal import give_back_signals, take_signals
 
 __all__ = ["Interrupt"]
 

@@ -7,7 +7,7 @@ import pytorch_lightning as pl
 from dip_lightning.checks import check_integer
 from dip_lightning.metrics import psnr
 from dip_lightning.module import DeepImagePrior
-from dip_lightning.peaks import CurvePeak, find_peak
+from dip_lightning.runs.peaks import CurvePeak, find_peak
 
 __all__ = ["PeakPSNR"]
 

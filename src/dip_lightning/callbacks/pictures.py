@@ -7,8 +7,8 @@ from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from torch import Tensor
 
 from dip_lightning.checks import check_integer
-from dip_lightning.logging_guard import spared_loggers
 from dip_lightning.module import DeepImagePrior
+from dip_lightning.system.loggers import spared_loggers
 
 __all__ = ["Pictures"]
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from dip_lightning.data import deep_images
+from dip_lightning.data import high_bit_depth
 from dip_lightning.data.picture import Picture, picture_from_array
 from dip_lightning.errors import UserError
 
@@ -75,7 +75,7 @@ def read_image(path: str | Path) -> Picture:
 
 
 def _read(path: Path) -> Picture:
-    deep = deep_images.read_tiff(path)
+    deep = high_bit_depth.read_tiff(path)
     if deep is None:
         with Image.open(path, formats=list(SUFFIXES)) as image, _quiet_libtiff(image):
             return _decode(path, image)
@@ -115,7 +115,7 @@ def _decode(path: Path, image: Image.Image) -> Picture:
     metadata = {key: image.info[key] for key in ("icc_profile", "dpi") if image.info.get(key)}
     palette = False
     if deep:
-        samples = deep_images.read_png(path)
+        samples = high_bit_depth.read_png(path)
         samples = _UPRIGHT.get(orientation, np.asarray)(samples)
     else:
         image.load()
@@ -158,9 +158,9 @@ def write_image(path: str | Path, picture: Picture) -> None:
     if samples.shape[2] == 1:
         samples = samples[:, :, 0]
     if samples.dtype == np.uint16 and picture.format == "TIFF":
-        deep_images.write_tiff(path, samples, picture.metadata)
+        high_bit_depth.write_tiff(path, samples, picture.metadata)
     elif samples.dtype == np.uint16:
-        deep_images.write_png(path, samples, picture.metadata)
+        high_bit_depth.write_png(path, samples, picture.metadata)
     else:
         image = Image.fromarray(samples)
         if picture.palette:

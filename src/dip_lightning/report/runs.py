@@ -10,9 +10,9 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from dip_lightning.config.settings import flatten
 from dip_lightning.errors import UserError
-from dip_lightning.finished import is_complete
-from dip_lightning.settings import flatten
+from dip_lightning.runs.status import is_complete
 
 __all__ = ["TILE_FOLDERS", "Group", "Run", "find_runs", "group_runs", "read_curves"]
 

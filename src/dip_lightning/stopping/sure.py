@@ -7,7 +7,7 @@ from torch import Tensor
 
 from dip_lightning.checks import check_integer, check_number
 from dip_lightning.errors import UserError
-from dip_lightning.objective import mse
+from dip_lightning.problems.data_terms import mse
 from dip_lightning.stateful import Stateful
 from dip_lightning.stopping.rule import check_noise
 

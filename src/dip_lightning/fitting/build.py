@@ -13,18 +13,18 @@ from omegaconf import DictConfig
 from pytorch_lightning.utilities.exceptions import MisconfigurationException  # type: ignore[attr-defined]
 from torch import nn
 
-from dip_lightning import environment
 from dip_lightning.callbacks import Checkpoint, Interrupt, OutputEMA
 from dip_lightning.checks import check_choice, check_flag, check_integer
 from dip_lightning.compilation import Program, choose_compilation
-from dip_lightning.config import build, config_folder
+from dip_lightning.config.compose import build, config_folder
+from dip_lightning.config.messages import of_unknown_keys
 from dip_lightning.data import ImageDataModule, Observation
 from dip_lightning.errors import UserError
-from dip_lightning.mistakes import of_unknown_keys
 from dip_lightning.models.hourglass import Hourglass
 from dip_lightning.module import DeepImagePrior
-from dip_lightning.objective import OBJECTIVES
 from dip_lightning.precision import Precision
+from dip_lightning.problems.data_terms import OBJECTIVES
+from dip_lightning.system import environment
 
 __all__ = ["Parts", "Pictures", "build_data", "build_parts"]
 

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import torch
 
-from dip_lightning.allocator import memory_kept
-from dip_lightning.logging_guard import quiet_writers
+from dip_lightning.system.allocator import memory_kept
+from dip_lightning.system.loggers import quiet_writers
 
 __all__ = ["isolated"]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
+from dip_lightning.config.help_text import find_defaults, find_keys
 from dip_lightning.errors import UserError
-from dip_lightning.help_text import find_defaults, find_keys
 
 __all__ = ["CONFIGURATION_ERRORS", "GROUP_CHOICE", "of_compilation", "of_group_choice", "of_unknown_keys", "translate"]
 

@@ -12,9 +12,9 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from dip_lightning.data import Observation
-from dip_lightning.finished import fingerprint
+from dip_lightning.runs.status import fingerprint
 from dip_lightning.stopping import disagree
-from dip_lightning.tiles import Tile, Tiles
+from dip_lightning.workflows.tiles import Tile, Tiles
 
 __all__ = ["TiledRun", "mean_curves", "panels_of", "summarise_tiles"]
 

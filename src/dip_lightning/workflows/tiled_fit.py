@@ -17,14 +17,14 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from dip_lightning.data import ImageDataModule, Observation, read_image
-from dip_lightning.finished import is_finished
-from dip_lightning.fit import FitResult, fit
+from dip_lightning.fitting.fit import FitResult, fit
+from dip_lightning.fitting.resume_check import resumable
 from dip_lightning.report.runs import TILE_FOLDERS, read_curves
-from dip_lightning.run_folder import write_run, write_summary
-from dip_lightning.same_fit import resumable
-from dip_lightning.terminal import give_back_signals, take_signals
-from dip_lightning.tiled_summary import TiledRun, mean_curves, panels_of, summarise_tiles
-from dip_lightning.tiles import Tile, Tiles
+from dip_lightning.runs.run_folder import write_run, write_summary
+from dip_lightning.runs.status import is_finished
+from dip_lightning.system.terminal import give_back_signals, take_signals
+from dip_lightning.workflows.tiled_summary import TiledRun, mean_curves, panels_of, summarise_tiles
+from dip_lightning.workflows.tiles import Tile, Tiles
 
 __all__ = ["choose_pilots", "fit_tiles"]
 

@@ -1,4 +1,4 @@
-"""The command ``dip``: Hydra's main around :func:`dip_lightning.fit.fit`, and mistakes told in one line."""
+"""The command ``dip``: Hydra's main around :func:`dip_lightning.fitting.fit.fit`, and mistakes told in one line."""
 
 import gc
 import logging
@@ -18,13 +18,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from dip_lightning.config import config_folder, register_resolvers
+from dip_lightning.config.compose import config_folder, register_resolvers
+from dip_lightning.config.help_text import help_text
+from dip_lightning.config.hydra_section import guard_hydra
+from dip_lightning.config.messages import CONFIGURATION_ERRORS, GROUP_CHOICE, of_group_choice, translate
 from dip_lightning.errors import JobsFailedError, UserError
-from dip_lightning.finished import is_finished
-from dip_lightning.help_text import help_text
-from dip_lightning.hydra_section import guard_hydra
-from dip_lightning.mistakes import CONFIGURATION_ERRORS, GROUP_CHOICE, of_group_choice, translate
-from dip_lightning.terminal import lasting_output
+from dip_lightning.runs.status import is_finished
+from dip_lightning.system.terminal import lasting_output
 
 __all__ = ["main"]
 
@@ -173,7 +173,7 @@ def _run(cfg: DictConfig) -> int:
     if code > 128 and not single:
         _complain(f"{job}interrupted; the same command goes on with it")
     if single and code == USER_ERROR:
-        from dip_lightning.run_folder import remove_if_empty
+        from dip_lightning.runs.run_folder import remove_if_empty
 
         remove_if_empty(run_folder, _started)
     # A job that runs in a process of its own hands its code back.
@@ -188,9 +188,9 @@ def _fit(cfg: DictConfig, run_folder: Path, sweep: HydraConf | None) -> int:
         return _fit_folder(cfg, run_folder)
     # Here, not above: `dip --help` and tab completion must not wait for torch.
     with _without_collection():
-        from dip_lightning.console import print_job, print_summary
-        from dip_lightning.fit import fit
-        from dip_lightning.same_fit import resumable
+        from dip_lightning.cli.summary_table import print_job, print_summary
+        from dip_lightning.fitting.fit import fit
+        from dip_lightning.fitting.resume_check import resumable
 
     if sweep is not None and cfg.callbacks.get("fit_progress"):
         cfg.callbacks.fit_progress.title = f"job {sweep.job.num}"
@@ -227,8 +227,8 @@ def _resume(arguments: list[str]) -> int:
     if not given["resume"].strip("'\""):
         raise UserError("resume=", "the folder of a run", "try resume=outputs/DATE/TIME")
     with _without_collection():
-        from dip_lightning.console import print_summary
-        from dip_lightning.resume import resume
+        from dip_lightning.cli.summary_table import print_summary
+        from dip_lightning.workflows.resume import resume
 
     run_folder = Path(given["resume"].strip("'\""))
     if run_folder.is_dir():
@@ -244,7 +244,7 @@ def _resume(arguments: list[str]) -> int:
 def _fit_folder(cfg: DictConfig, run_folder: Path) -> int:
     """Fit every picture of a folder; returns the exit code."""
     with _without_collection():
-        from dip_lightning.folder import restore_folder, tell
+        from dip_lightning.workflows.folder import restore_folder, tell
 
     result = restore_folder(cfg, run_folder)
     for line in tell(result, run_folder):

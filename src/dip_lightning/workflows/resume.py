@@ -9,13 +9,13 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from dip_lightning.checkpoint_file import FOLDER, find_checkpoint, read_checkpoint
-from dip_lightning.config import compose_config, register_resolvers
+from dip_lightning.config.compose import compose_config, register_resolvers
 from dip_lightning.data import SAMPLE_PREFIX
 from dip_lightning.errors import UserError
-from dip_lightning.finished import is_complete
-from dip_lightning.fit import FitResult, fit
+from dip_lightning.fitting.fit import FitResult, fit
 from dip_lightning.report.runs import TILE_FOLDERS
+from dip_lightning.runs.checkpoint_file import FOLDER, find_checkpoint, read_checkpoint
+from dip_lightning.runs.status import is_complete
 
 __all__ = ["resume"]
 

@@ -13,11 +13,11 @@ from torch import Tensor
 from dip_lightning.callbacks import Detection, DivergenceGuard, OutputEMA
 from dip_lightning.data import Picture
 from dip_lightning.errors import UserError
-from dip_lightning.logging_guard import spared_loggers
+from dip_lightning.fitting.build import Parts
+from dip_lightning.fitting.summary import final_figures, hyperparameters
 from dip_lightning.metrics import psnr
-from dip_lightning.parts import Parts
-from dip_lightning.run_folder import write_run
-from dip_lightning.summary import final_figures, hyperparameters
+from dip_lightning.runs.run_folder import write_run
+from dip_lightning.system.loggers import spared_loggers
 
 __all__ = ["Outcome", "log_final_figures", "outputs", "select", "to_image"]
 

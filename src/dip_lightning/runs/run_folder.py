@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dip_lightning import figures
 from dip_lightning.curves import write_csv
 from dip_lightning.data import SUFFIXES, Picture, write_image
 from dip_lightning.errors import UserError
-from dip_lightning.whole_file import whole_file
+from dip_lightning.runs import figures
+from dip_lightning.runs.atomic import whole_file
 
 __all__ = ["check_room", "remove_if_empty", "write_run", "write_summary"]
 

@@ -6,13 +6,13 @@ from typing import Any
 
 from torch import Tensor
 
-from dip_lightning import environment
 from dip_lightning.callbacks import Detection, DivergenceGuard, Interrupt, OutputEMA, PeakPSNR
-from dip_lightning.config import build
+from dip_lightning.config.compose import build
 from dip_lightning.data import Observation
-from dip_lightning.finished import fingerprint
+from dip_lightning.fitting.build import Parts
 from dip_lightning.metrics import psnr
-from dip_lightning.parts import Parts
+from dip_lightning.runs.status import fingerprint
+from dip_lightning.system import environment
 
 __all__ = ["final_figures", "hyperparameters", "summarise"]
 

@@ -65,5 +65,5 @@ def _is_allowed(target: Any) -> bool:
     found = pydoc.locate(target)  # Hydra's own function logs what it does not find
     if found is None:
         raise UserError(f"_target_={target!r}", "a class that exists", "leave it out")
-    # Not what a module of ours has imported: dip_lightning.cli.os.system lies in our package only by name.
+    # Not what a module of ours has imported: dip_lightning.cli.main.os.system lies in our package only by name.
     return inspect.isclass(found) and found.__module__.split(".")[0] == _PACKAGE

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from dip_lightning.checkpoint_file import find_checkpoint
+from dip_lightning.runs.checkpoint_file import find_checkpoint
 
 __all__ = ["print_job", "print_summary"]
 

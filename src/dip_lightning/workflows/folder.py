@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from dip_lightning.errors import UserError
-from dip_lightning.finished import is_finished
+from dip_lightning.runs.status import is_finished
 
 if TYPE_CHECKING:
-    from dip_lightning.fit import FitResult
+    from dip_lightning.fitting.fit import FitResult
 
 __all__ = ["FolderResult", "find_pictures", "restore_folder", "tell"]
 
@@ -120,8 +120,8 @@ def restore_folder(cfg: DictConfig, run_folder: Path, console: Console | None = 
 
 def _fit_one(cfg: DictConfig, picture: Path, place: Path, clean: Path | None, title: str) -> "FitResult":
     """Fit one picture of a folder."""
-    from dip_lightning.fit import fit  # here: the command line looks for a folder before it needs torch
-    from dip_lightning.same_fit import resumable
+    from dip_lightning.fitting.fit import fit  # here: the command line looks for a folder before it needs torch
+    from dip_lightning.fitting.resume_check import resumable
 
     truth = None if clean is None else clean / picture.name
     if truth is not None and not truth.is_file():

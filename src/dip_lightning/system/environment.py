@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from dip_lightning.control_groups import available_in_groups
+from dip_lightning.system.control_groups import available_in_groups
 
 __all__ = [
     "available_memory",
@@ -42,7 +42,7 @@ def git_commit() -> str | None:
 
     None outside a checkout: an installed package must not report the repository it happens to lie in.
     """
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     if not (root / ".git").exists():
         return None
     try:

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from dip_lightning import environment
 from dip_lightning.callbacks import Detection, DivergenceGuard
-from dip_lightning.config import build
+from dip_lightning.config.compose import build
 from dip_lightning.errors import UserError
-from dip_lightning.parts import Parts
+from dip_lightning.fitting.build import Parts
 from dip_lightning.precision import LIGHTNING_PRECISIONS
 from dip_lightning.stopping import WindowedVariance
+from dip_lightning.system import environment
 
 __all__ = ["MemoryEstimate", "check_memory", "estimate_memory", "is_out_of_memory", "measure_step"]
 

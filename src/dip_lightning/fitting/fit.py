@@ -14,23 +14,23 @@ import torch
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
-from dip_lightning import environment
 from dip_lightning.callbacks import Checkpoint, Detection, DivergenceGuard, Interrupt
-from dip_lightning.checkpoint_file import find_checkpoint, read_checkpoint, remove_checkpoints
-from dip_lightning.config import build
+from dip_lightning.callbacks.fit_state import capture
+from dip_lightning.config.compose import build
+from dip_lightning.config.messages import of_compilation
 from dip_lightning.data import Observation, Picture
 from dip_lightning.errors import UserError
-from dip_lightning.fit_state import capture
-from dip_lightning.isolation import isolated
-from dip_lightning.memory import check_memory, is_out_of_memory
-from dip_lightning.mistakes import of_compilation
-from dip_lightning.outcome import Outcome, log_final_figures, select, to_image
-from dip_lightning.parts import Parts, Pictures, build_data, build_parts
+from dip_lightning.fitting.build import Parts, Pictures, build_data, build_parts
+from dip_lightning.fitting.isolation import isolated
+from dip_lightning.fitting.memory import check_memory, is_out_of_memory
+from dip_lightning.fitting.resume_check import check_same_fit, describe_fit
+from dip_lightning.fitting.selection import Outcome, log_final_figures, select, to_image
+from dip_lightning.fitting.summary import summarise
 from dip_lightning.precision import Precision
-from dip_lightning.run_folder import check_room
-from dip_lightning.same_fit import check_same_fit, describe_fit
-from dip_lightning.summary import summarise
-from dip_lightning.tiles import Tiles
+from dip_lightning.runs.checkpoint_file import find_checkpoint, read_checkpoint, remove_checkpoints
+from dip_lightning.runs.run_folder import check_room
+from dip_lightning.system import environment
+from dip_lightning.workflows.tiles import Tiles
 
 __all__ = ["FitResult", "fit"]
 
@@ -77,8 +77,9 @@ def fit(
         run_folder: Where to write; None writes nothing.
         image: A file name or samples, instead of ``cfg.image.path``; or an observation, which is fitted whole.
         clean: A file name or samples, instead of ``cfg.image.clean``.
-        resume: A checkpoint of this fit to go on from, see :func:`~dip_lightning.same_fit.resumable`; None begins it,
-            and removes what an earlier fit has left in ``run_folder``. Of tiles, those that are finished are kept.
+        resume: A checkpoint of this fit to go on from, see :func:`~dip_lightning.fitting.resume_check.resumable`; None
+            begins it, and removes what an earlier fit has left in ``run_folder``. Of tiles, those that are finished
+            are kept.
 
     Returns:
         The restored picture and everything that was measured.
@@ -98,7 +99,7 @@ def fit(
         height, width = data.observation.noisy.shape[-2:]
         tiles = Tiles(height, width, cfg.tile, cfg.overlap)
         if len(tiles) > 1:
-            from dip_lightning.tiled_fit import fit_tiles  # here: it calls back for each tile
+            from dip_lightning.workflows.tiled_fit import fit_tiles  # here: it calls back for each tile
 
             if run_folder is not None:
                 _clear(run_folder)

@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from dip_lightning.settings import WITHOUT_INFLUENCE, flatten
+from dip_lightning.config.settings import WITHOUT_INFLUENCE, flatten
 
 __all__ = ["fingerprint", "is_complete", "is_finished"]
 

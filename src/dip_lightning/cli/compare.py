@@ -14,7 +14,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from dip_lightning.data.image_io import read_image
 from dip_lightning.errors import UserError, mistakes_in_one_line
-from dip_lightning.figures import write_comparison
+from dip_lightning.runs.figures import write_comparison
 
 __all__ = ["Whiteness", "main", "measure_whiteness", "psnr_ssim"]
 

@@ -12,15 +12,15 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from dip_lightning.config.targets import check_targets
 from dip_lightning.errors import UserError
-from dip_lightning.targets import check_targets
 
 __all__ = ["build", "compose_config", "config_folder", "register_resolvers"]
 
 
 def config_folder() -> Path:
     """The Hydra tree: beside ``src/`` in a checkout, inside the package in a wheel."""
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     inside = package / "conf"
     return inside if inside.is_dir() else package.parents[1] / "conf"
 

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
-from dip_lightning.checkpoint_file import find_checkpoint, read_checkpoint
+from dip_lightning.config.settings import WITHOUT_INFLUENCE, flatten
 from dip_lightning.data import SAMPLE_PREFIX, Observation
 from dip_lightning.errors import UserError
-from dip_lightning.settings import WITHOUT_INFLUENCE, flatten
+from dip_lightning.runs.checkpoint_file import find_checkpoint, read_checkpoint
 
 __all__ = ["check_same_fit", "describe_fit", "resumable"]
 

@@ -1,0 +1,1 @@
+"""The commands: ``dip``, ``dip-compare`` and ``dip-report``."""

@@ -1,0 +1,1 @@
+"""One fit, from its configuration to what it comes to."""
