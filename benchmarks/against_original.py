@@ -36,7 +36,7 @@ from matplotlib.ticker import LogLocator
 from arguments import check_precisions, device_of, mistakes_told, positive, positives, square
 from dip_lightning.config.compose import build, compose_config
 from dip_lightning.errors import UserError
-from dip_lightning.fitting.build import build_parts
+from dip_lightning.fitting.build import build_fit
 from dip_lightning.fitting.isolation import isolated
 from dip_lightning.precision import Precision
 from dip_lightning.system import environment
@@ -78,7 +78,7 @@ def time_ours(options: argparse.Namespace, size: int, precision_name: str) -> di
     precision: Precision = build(cfg.precision)
     watch = Stopwatch()
     with precision.in_force(), isolated(), tempfile.TemporaryDirectory() as folder:
-        parts = build_parts(cfg, Path(folder), precision, {})
+        parts = build_fit(cfg, Path(folder), precision, {})
         device, module = parts.trainer.strategy.root_device, parts.module
         parts.trainer.callbacks.append(watch)  # type: ignore[attr-defined]
         environment.reset_peak_memory(device)

@@ -21,7 +21,7 @@ from torch.func import functional_call, stack_module_state
 
 from arguments import duration, mistakes_told, positive, positives, square
 from dip_lightning.config.compose import build, compose_config
-from dip_lightning.fitting.build import Parts, build_parts
+from dip_lightning.fitting.build import Fit, build_fit
 from dip_lightning.fitting.isolation import isolated
 from dip_lightning.models import resampling
 from dip_lightning.precision import Precision
@@ -34,10 +34,10 @@ Step = Callable[[], Any]
 resampling._Double.generate_vmap_rule = True  # type: ignore[attr-defined]
 
 
-def make_parts(overrides: list[str], seed: int) -> Parts:
+def make_parts(overrides: list[str], seed: int) -> Fit:
     """One fit, on its device."""
     cfg = compose_config([*overrides, f"seed={seed}"])
-    parts = build_parts(cfg, None, build(cfg.precision), {})
+    parts = build_fit(cfg, None, build(cfg.precision), {})
     parts.trainer.precision_plugin.convert_module(parts.module).to(parts.trainer.strategy.root_device)
     parts.module.train()
     return parts

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from arguments import mistakes_told, positive, square
 from dip_lightning.config.compose import build, compose_config
-from dip_lightning.fitting.build import Parts, build_parts
+from dip_lightning.fitting.build import Fit, build_fit
 from dip_lightning.fitting.isolation import isolated
 from dip_lightning.precision import Precision
 from dip_lightning.system import environment
@@ -52,7 +52,7 @@ class Convolution:
         self.forward().backward(self.gradient)
 
 
-def convolutions_of(parts: Parts, dtype: torch.dtype) -> tuple[list[Convolution], int]:
+def convolutions_of(parts: Fit, dtype: torch.dtype) -> tuple[list[Convolution], int]:
     """The convolutions with the shapes of their inputs in a forward pass, and the bytes of all activations."""
     module = parts.module
     shapes: dict[nn.Conv2d, torch.Size] = {}
@@ -105,7 +105,7 @@ def main() -> None:
         precision.lightning, torch.float32
     )
     with precision.in_force(), isolated():
-        parts = build_parts(cfg, None, precision, {})
+        parts = build_fit(cfg, None, precision, {})
         device = parts.trainer.strategy.root_device
         step = bare_step(parts)
         convolutions, activations = convolutions_of(parts, dtype)

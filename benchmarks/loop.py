@@ -22,7 +22,7 @@ import pytorch_lightning as pl
 import dip_lightning.module
 from arguments import mistakes_told, positive, square
 from dip_lightning.config.compose import build, compose_config
-from dip_lightning.fitting.build import Parts, build_parts
+from dip_lightning.fitting.build import Fit, build_fit
 from dip_lightning.fitting.isolation import isolated
 from dip_lightning.metrics import psnr
 from dip_lightning.precision import Precision
@@ -33,7 +33,7 @@ from timing import bare_step, spread, synchronise, tell
 FIRST = 5
 
 
-def time_bare(parts: Parts, iterations: int) -> float:
+def time_bare(parts: Fit, iterations: int) -> float:
     """Seconds an iteration of the step alone, after the first few."""
     step, device = bare_step(parts), parts.trainer.strategy.root_device
     for _ in range(FIRST):
@@ -46,7 +46,7 @@ def time_bare(parts: Parts, iterations: int) -> float:
     return (time.perf_counter() - started) / (iterations - FIRST)
 
 
-def time_fit(parts: Parts, iterations: int) -> float:
+def time_fit(parts: Fit, iterations: int) -> float:
     """Seconds an iteration of the whole loop, after the first few; what begins and ends a fit does not count."""
     clock = Clock()
     parts.trainer.callbacks.append(clock)  # type: ignore[attr-defined]
@@ -153,11 +153,11 @@ def main() -> None:
     bare, whole, within = [], [], Within()
     for repeat in range(options.repeats + 1):
         with precision.in_force(), isolated(), tempfile.TemporaryDirectory() as folder:
-            seconds = time_bare(build_parts(cfg, None, precision, {}), options.iterations)
-            parts = build_parts(cfg, Path(folder), precision, {})
+            seconds = time_bare(build_fit(cfg, None, precision, {}), options.iterations)
+            parts = build_fit(cfg, Path(folder), precision, {})
             seconds_fit = time_fit(parts, options.iterations)
             if parts.trainer.strategy.root_device.type == "cpu":
-                inside = build_parts(cfg, Path(folder), precision, {})
+                inside = build_fit(cfg, Path(folder), precision, {})
                 inside.trainer.callbacks.append(within)  # type: ignore[attr-defined]
                 inside.trainer.fit(inside.module, datamodule=inside.data)
         if repeat > 0:  # the first is the warm-up

@@ -18,7 +18,7 @@ from arguments import mistakes_told, positive, square
 from dip_lightning.callbacks import Detection
 from dip_lightning.config.compose import build, compose_config
 from dip_lightning.curves import Curves
-from dip_lightning.fitting.build import Parts, build_parts
+from dip_lightning.fitting.build import Fit, build_fit
 from dip_lightning.fitting.isolation import isolated
 from dip_lightning.module import Iterate
 from dip_lightning.precision import Precision
@@ -27,7 +27,7 @@ from loop import time_bare
 from timing import synchronise
 
 
-def time_detection(parts: Parts, iterations: int) -> float:
+def time_detection(parts: Fit, iterations: int) -> float:
     """Seconds an iteration of the callback alone, with its window full and its picks in use."""
     module, detection = parts.module, parts.find(Detection)
     assert detection is not None
@@ -64,7 +64,7 @@ def main() -> None:
     bare, added = [], []
     for repeat in range(options.repeats + 1):
         with precision.in_force(), isolated():
-            parts = build_parts(cfg, None, precision, {})
+            parts = build_fit(cfg, None, precision, {})
             step = time_bare(parts, options.iterations)
             extra = time_detection(parts, 10 * options.iterations)
         if repeat > 0:  # the first is the warm-up

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from dip_lightning.fitting.build import Parts
+from dip_lightning.fitting.build import Fit
 
 __all__ = ["bare_step", "megabytes_kept", "spread", "synchronise", "tell"]
 
@@ -17,7 +17,7 @@ def synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def bare_step(parts: Parts) -> Callable[[], None]:
+def bare_step(parts: Fit) -> Callable[[], None]:
     """Return a function that does one iteration without Lightning: perturb, forward, loss, backward, Adam."""
     module, trainer = parts.module, parts.trainer
     trainer.precision_plugin.convert_module(module).to(trainer.strategy.root_device)

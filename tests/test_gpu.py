@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dip_lightning.config.compose import compose_config
-from dip_lightning.fitting.build import build_parts
+from dip_lightning.fitting.build import build_fit
 from dip_lightning.fitting.fit import FitResult, fit
 from dip_lightning.fitting.isolation import isolated
 from dip_lightning.precision import Precision
@@ -50,7 +50,7 @@ def test_the_loop_never_waits_for_the_gpu() -> None:
     overrides += ["stopping.check_every=1000", "stopping.min_iterations=0", "stopping.rules.wmv.window=5"]
     cfg = compose_config([*overrides, "callbacks.divergence_guard.check_every=1000"])
     with isolated():
-        parts = build_parts(cfg, None, Precision("32-true"), {})
+        parts = build_fit(cfg, None, Precision("32-true"), {})
         step = type(parts.module).training_step
 
         def armed(self: object, batch: object, batch_idx: int) -> torch.Tensor:

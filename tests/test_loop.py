@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dip_lightning.config.compose import compose_config
-from dip_lightning.fitting.build import Parts, build_parts
+from dip_lightning.fitting.build import Fit, build_fit
 from dip_lightning.fitting.fit import FitResult
 from dip_lightning.module import DeepImagePrior
 from dip_lightning.precision import Precision
@@ -74,12 +74,12 @@ class Wait(pl.Callback):
         pl_module.curves.value("loss", pl_module.iterate.iteration).item()
 
 
-def parts_of(iterations: int) -> Parts:
+def parts_of(iterations: int) -> Fit:
     # As on a GPU: guard and stopping rules look, and the curves are copied, every hundred iterations.
     cadence = ["callbacks.divergence_guard.check_every=100", "trainer.log_every_n_steps=100"]
     cadence += ["stopping.check_every=100", "stopping.min_iterations=0", "stopping.rules.wmv.window=5"]
     cfg = compose_config([*TINY_UNET, f"iterations={iterations}", "callbacks.peak_psnr.eval_every=5", *cadence])
-    return build_parts(cfg, None, Precision("32-true"), {})
+    return build_fit(cfg, None, Precision("32-true"), {})
 
 
 def waits(iterations: int, *callbacks: pl.Callback) -> int:

@@ -14,7 +14,7 @@ import torch
 from dip_lightning.config.compose import compose_config
 from dip_lightning.errors import UserError
 from dip_lightning.fitting import fit as fit_module
-from dip_lightning.fitting.build import Parts
+from dip_lightning.fitting.build import Fit
 from dip_lightning.fitting.fit import FitResult, fit
 from dip_lightning.fitting.memory import check_memory
 from dip_lightning.module import DeepImagePrior
@@ -117,7 +117,7 @@ def test_what_does_not_fit_is_refused_and_each_way_out_fits(
     # Each way out, taken by itself, is let through.
     passed = []
 
-    def only_check(parts: Parts) -> None:
+    def only_check(parts: Fit) -> None:
         check_memory(parts)
         passed.append(parts)
         raise UserError("enough", "nothing", "stop here")
@@ -133,7 +133,7 @@ def test_the_estimate_grows_with_what_it_is_of(tiny_fit: Callable[..., FitResult
     def more(*overrides: str) -> float:
         found = []
 
-        def note(parts: Parts) -> object:
+        def note(parts: Fit) -> object:
             found.append(check_memory(parts))
             return found[0]
 
@@ -155,7 +155,7 @@ def test_the_estimate_draws_no_random_number_of_the_fit(
     with_estimate = tiny_fit()
     check = fit_module.check_memory
 
-    def twice(parts: Parts) -> object:
+    def twice(parts: Fit) -> object:
         check(parts)
         return check(parts)
 

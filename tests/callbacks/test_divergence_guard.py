@@ -13,7 +13,7 @@ from dip_lightning.callbacks import DivergenceGuard, OutputEMA
 from dip_lightning.config.compose import compose_config
 from dip_lightning.errors import UserError
 from dip_lightning.fitting import fit as fit_module
-from dip_lightning.fitting.build import Parts, build_parts
+from dip_lightning.fitting.build import Fit, build_fit
 from dip_lightning.fitting.fit import FitResult, fit
 from dip_lightning.fitting.memory import MemoryEstimate, check_memory
 from dip_lightning.fitting.selection import outputs
@@ -55,15 +55,15 @@ class Fault(pl.Callback):
                 parameter.grad.fill_(torch.nan)
 
 
-def run(fault: pl.Callback, *overrides: str) -> Parts:
+def run(fault: pl.Callback, *overrides: str) -> Fit:
     cfg = compose_config([*TINY_UNET, "iterations=60", "dropout=0", *overrides])
-    parts = build_parts(cfg, None, Precision("32-true"), {})
+    parts = build_fit(cfg, None, Precision("32-true"), {})
     parts.trainer.callbacks.append(fault)  # type: ignore[attr-defined]
     parts.trainer.fit(parts.module, datamodule=parts.data)
     return parts
 
 
-def guard_of(parts: Parts) -> DivergenceGuard:
+def guard_of(parts: Fit) -> DivergenceGuard:
     guard = parts.find(DivergenceGuard)
     assert guard is not None
     return guard
@@ -235,12 +235,12 @@ def fit_with(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., F
     """Return a function that does a whole fit with a further callback, and three restores to a remedy."""
 
     def run(fault: pl.Callback, *overrides: str) -> FitResult:
-        def with_fault(*arguments: Any) -> Parts:
-            parts = build_parts(*arguments)
+        def with_fault(*arguments: Any) -> Fit:
+            parts = build_fit(*arguments)
             parts.trainer.callbacks.append(fault)  # type: ignore[attr-defined]
             return parts
 
-        monkeypatch.setattr(fit_module, "build_parts", with_fault)
+        monkeypatch.setattr(fit_module, "build_fit", with_fault)
         settings = ["iterations=60", "callbacks.divergence_guard.max_restores=3", "logger=tensorboard", *overrides]
         return fit(compose_config([*TINY_UNET, *settings]), tmp_path / "run")
 
@@ -316,7 +316,7 @@ def test_when_nothing_helps_the_best_picture_is_handed_back(fit_with: Callable[.
 def test_a_precision_for_which_there_is_no_memory_ends_the_fit(
     fit_with: Callable[..., FitResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(parts: Parts) -> MemoryEstimate:
+    def refuse(parts: Fit) -> MemoryEstimate:
         if parts.precision.name == "fp64":
             raise UserError("32x32 pixels take too much", "less", "take less")
         return check_memory(parts)

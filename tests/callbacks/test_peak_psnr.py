@@ -9,7 +9,7 @@ from torchmetrics.functional.image import peak_signal_noise_ratio
 from dip_lightning.callbacks import PeakPSNR
 from dip_lightning.config.compose import compose_config
 from dip_lightning.curves import Curves
-from dip_lightning.fitting.build import build_parts
+from dip_lightning.fitting.build import build_fit
 from dip_lightning.fitting.fit import FitResult
 from dip_lightning.module import DeepImagePrior
 from dip_lightning.precision import Precision
@@ -40,7 +40,7 @@ class Reference(pl.Callback):
 @pytest.mark.parametrize("model", ["unet", "resunet"])
 def test_every_iteration_agrees_with_torchmetrics(model: str) -> None:
     cfg = compose_config([*TINY_UNET, f"model={model}", "iterations=20"])
-    parts = build_parts(cfg, None, Precision("32-true"), {})
+    parts = build_fit(cfg, None, Precision("32-true"), {})
     reference = Reference()
     parts.trainer.callbacks.append(reference)  # type: ignore[attr-defined]
     parts.trainer.fit(parts.module, datamodule=parts.data)
@@ -67,7 +67,7 @@ def test_evaluation_mode_is_measured_at_its_cadence_and_changes_nothing(tiny_fit
 
 def test_evaluation_mode_has_no_dropout_and_no_perturbation() -> None:
     cfg = compose_config([*TINY_UNET, "dropout=0.5"])
-    parts = build_parts(cfg, None, Precision("32-true"), {})
+    parts = build_fit(cfg, None, Precision("32-true"), {})
     parts.trainer.fit(parts.module, datamodule=parts.data)
     assert torch.equal(parts.module.evaluate(), parts.module.evaluate())
     assert parts.module.network.training

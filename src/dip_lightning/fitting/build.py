@@ -1,7 +1,9 @@
-"""The parts of one fit, built from its configuration."""
+"""Everything that one fit consists of, built from its configuration. What comes after knows no configuration."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,39 +22,42 @@ from dip_lightning.config.compose import build, config_folder
 from dip_lightning.config.messages import of_unknown_keys
 from dip_lightning.data import ImageDataModule, Observation
 from dip_lightning.errors import UserError
+from dip_lightning.fitting.settings import FitSettings, read_settings
 from dip_lightning.models.hourglass import Hourglass
 from dip_lightning.module import DeepImagePrior
 from dip_lightning.precision import Precision
 from dip_lightning.problems.data_terms import OBJECTIVES
 from dip_lightning.system import environment
 
-__all__ = ["Parts", "Pictures", "build_data", "build_parts"]
+__all__ = ["Fit", "Sources", "build_data", "build_fit"]
 
 Part = TypeVar("Part")
 
 # File names or samples to take instead of those of the configuration, by its keys: ``path`` and ``clean``.
-Pictures = dict[str, str | Path | NDArray[np.generic]]
+Sources = dict[str, str | Path | NDArray[np.generic]]
 
 
 @dataclass(frozen=True)
-class Parts:
+class Fit:
     """Everything that one fit consists of.
 
     Attributes:
-        cfg: The configuration that the others were built from.
+        settings: What the configuration says besides that.
         data: Counts the iterations, and holds the observation.
         module: The network and its objective.
         trainer: Runs the fit, with its callbacks and loggers.
         precision: The arithmetic.
         git_commit: The commit that the fit began with; the checkout may change while it runs.
+        build_narrower: Builds another network of the same kind, with as many channels as it is told.
     """
 
-    cfg: DictConfig
+    settings: FitSettings
     data: ImageDataModule
     module: DeepImagePrior
     trainer: pl.Trainer
     precision: Precision
     git_commit: str | None
+    build_narrower: Callable[[int], nn.Module]
 
     def find(self, kind: type[Part]) -> Part | None:
         """Return the callback of a kind, or None where it was left out."""
@@ -60,14 +65,14 @@ class Parts:
         return next((callback for callback in callbacks if isinstance(callback, kind)), None)
 
 
-def build_parts(
+def build_fit(
     cfg: DictConfig,
     run_folder: Path | None,
     precision: Precision,
-    pictures: Pictures,
+    pictures: Sources,
     first: int = 0,
     observation: Observation | None = None,
-) -> Parts:
+) -> Fit:
     """Build everything; whatever is wrong with the settings shows here, before anything is computed.
 
     Args:
@@ -79,7 +84,7 @@ def build_parts(
         observation: What to fit instead of reading a picture.
 
     Returns:
-        The parts.
+        The fit, before its first iteration.
 
     Raises:
         UserError: A setting, a file or the machine does not allow what was asked.
@@ -99,16 +104,17 @@ def build_parts(
     program = _build_program(cfg, network, data, trainer.strategy.root_device)
     module = _build_module(cfg, network, program, data.observation, seed)
     module.first_iteration = first
-    parts = Parts(cfg, data, module, trainer, precision, environment.git_commit())
-    if select == "averaged" and parts.find(OutputEMA) is None:
+    narrower = partial(_build_network, cfg, data.observation)
+    fit = Fit(read_settings(cfg), data, module, trainer, precision, environment.git_commit(), narrower)
+    if select == "averaged" and fit.find(OutputEMA) is None:
         raise UserError("select=averaged without output_ema", "the callback that averages", "try select=one_pass")
     unknown = of_unknown_keys([str(key) for key in cfg], config_folder())
     if unknown is not None:
         raise unknown
-    return parts
+    return fit
 
 
-def build_data(cfg: DictConfig, pictures: Pictures) -> ImageDataModule:
+def build_data(cfg: DictConfig, pictures: Sources) -> ImageDataModule:
     """Build what reads the picture; nothing is read yet.
 
     Args:
@@ -170,9 +176,9 @@ def _callback(name: Any, node: Any) -> pl.Callback:
     return callback
 
 
-def _build_network(cfg: DictConfig, observation: Observation) -> nn.Module:
+def _build_network(cfg: DictConfig, observation: Observation, channels: int | None = None) -> nn.Module:
     """Build the network; the switches at the top of the configuration win over those of the model."""
-    switches: dict[str, Any] = {"dropout": cfg.dropout}
+    switches: dict[str, Any] = {"dropout": cfg.dropout} | ({} if channels is None else {"channels": channels})
     if "residual" in cfg.model:
         switches["residual"] = cfg.residual
     elif cfg.residual:

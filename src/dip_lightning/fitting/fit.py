@@ -1,4 +1,4 @@
-"""One fit, start to end: builds the parts from a configuration, runs the trainer, writes the outputs."""
+"""One fit, start to end: builds it from a configuration, runs the trainer, writes the outputs."""
 
 import gc
 import logging
@@ -20,7 +20,7 @@ from dip_lightning.config.compose import build
 from dip_lightning.config.messages import of_compilation
 from dip_lightning.data import Observation, Picture
 from dip_lightning.errors import UserError
-from dip_lightning.fitting.build import Parts, Pictures, build_data, build_parts
+from dip_lightning.fitting.build import Fit, Sources, build_data, build_fit
 from dip_lightning.fitting.isolation import isolated
 from dip_lightning.fitting.memory import check_memory, is_out_of_memory
 from dip_lightning.fitting.resume_check import check_same_fit, describe_fit
@@ -90,7 +90,7 @@ def fit(
     """
     if run_folder is not None and run_folder.exists() and not run_folder.is_dir():
         raise UserError(f"run folder {run_folder}", "a folder, or a name that is free", "name another")
-    pictures: Pictures = {"clean": clean} if clean is not None else {}
+    pictures: Sources = {"clean": clean} if clean is not None else {}
     if image is not None and not isinstance(image, Observation):
         pictures["path"] = image
     observation = image if isinstance(image, Observation) else None
@@ -112,7 +112,7 @@ def fit(
 def _fit_whole(
     cfg: DictConfig,
     run_folder: Path | None,
-    pictures: Pictures,
+    pictures: Sources,
     observation: Observation | None,
     sources: Mapping[str, Any],
     resume: Path | None,
@@ -120,28 +120,28 @@ def _fit_whole(
     """Fit one image; ``observation`` instead of reading it."""
     state = None if resume is None else read_checkpoint(resume)
     precision = _precision_of(cfg, state)
-    previous: tuple[Parts, float] | None = None
+    previous: tuple[Fit, float] | None = None
     with isolated():
         while True:
             with precision.in_force():
                 first = 0 if state is None else state["global_step"]
-                parts = build_parts(cfg, run_folder, precision, pictures, first, observation)
-                about = describe_fit(cfg, parts.data.observation, parts.data.iterations, **sources)
+                fit = build_fit(cfg, run_folder, precision, pictures, first, observation)
+                about = describe_fit(cfg, fit.data.observation, fit.data.iterations, **sources)
                 if state is not None and resume is not None:
                     check_same_fit(state, about, resume)
                 try:
-                    _prepare(parts, run_folder, about, state)
-                    seconds, exhausted = _run(parts, state)
+                    _prepare(fit, run_folder, about, state)
+                    seconds, exhausted = _run(fit, state)
                 except UserError as refused:
                     if previous is None:
                         raise
                     log.warning("the fit ends here, since it cannot go on in %s: %s", precision.name, refused)
                     return _hand_back(*previous, run_folder)
-                if exhausted is not None or not _goes_on(parts):
-                    return _hand_back(parts, seconds, run_folder, exhausted)
-                state = {**about, **capture(parts.trainer, parts.module), "seconds": seconds}
-                state["precision_in_force"] = precision.higher(parts.trainer.strategy.root_device)
-                precision, previous = _precision_of(cfg, state), (parts, seconds)
+                if exhausted is not None or not _goes_on(fit):
+                    return _hand_back(fit, seconds, run_folder, exhausted)
+                state = {**about, **capture(fit.trainer, fit.module), "seconds": seconds}
+                state["precision_in_force"] = precision.higher(fit.trainer.strategy.root_device)
+                precision, previous = _precision_of(cfg, state), (fit, seconds)
 
 
 def _precision_of(cfg: DictConfig, state: Mapping[str, Any] | None) -> Precision:
@@ -152,64 +152,66 @@ def _precision_of(cfg: DictConfig, state: Mapping[str, Any] | None) -> Precision
     return Precision.named(state["precision_in_force"])
 
 
-def _goes_on(parts: Parts) -> bool:
+def _goes_on(fit: Fit) -> bool:
     """Whether the fit has ended only to go on in a higher precision."""
-    guard, detection, interrupt = parts.find(DivergenceGuard), parts.find(Detection), parts.find(Interrupt)
+    guard, detection, interrupt = fit.find(DivergenceGuard), fit.find(Detection), fit.find(Interrupt)
     if guard is None or guard.wants_precision is None:
         return False
     if interrupt is not None and interrupt.signal is not None:  # it came in the very iteration that ended the fit
         interrupt.cut_short = True
         return False
     ended = detection is not None and detection.ended_fit
-    return not ended and parts.module.iterate.iteration + 1 < parts.data.iterations
+    return not ended and fit.module.iterate.iteration + 1 < fit.data.iterations
 
 
-def _hand_back(parts: Parts, seconds: float, run_folder: Path | None, exhausted: UserError | None = None) -> FitResult:
+def _hand_back(fit: Fit, seconds: float, run_folder: Path | None, exhausted: UserError | None = None) -> FitResult:
     """Select the result, and write it.
 
     Raises:
         UserError: The memory was used up; what had been reached is written.
     """
-    iteration, selected = select(parts)
+    iteration, selected = select(fit)
     if not torch.isfinite(selected).all():
-        raise UserError("the output is not finite: the fit diverged", "a smaller step", f"try lr={parts.cfg.lr / 10:g}")
-    summary = summarise(parts, selected, iteration, seconds) | {"digest": parts.data.observation.digest}
+        raise UserError(
+            "the output is not finite: the fit diverged", "a smaller step", f"try lr={fit.settings.lr / 10:g}"
+        )
+    summary = summarise(fit, selected, iteration, seconds) | {"digest": fit.data.observation.digest}
     summary["out_of_memory"] = exhausted is not None
-    curves = parts.module.curves.block()
-    picture = parts.data.observation.picture.with_unit(to_image(selected))
+    curves = fit.module.curves.block()
+    picture = fit.data.observation.picture.with_unit(to_image(selected))
     if run_folder is not None:
-        log_final_figures(parts, summary)
-        Outcome(parts, iteration, selected, picture, curves, summary).write(run_folder)
+        log_final_figures(fit, summary)
+        Outcome(fit, iteration, selected, picture, curves, summary).write(run_folder)
         if exhausted is None:
-            _keep_checkpoint(parts, run_folder)
+            _keep_checkpoint(fit, run_folder)
     if exhausted is not None:
         remedy, place = exhausted.remedy, "nothing was to be written"
         if run_folder is not None:
             place = f"what it reached is in {run_folder}"
-            if parts.precision.name != "bf16" and find_checkpoint(run_folder) is not None:
+            if fit.precision.name != "bf16" and find_checkpoint(run_folder) is not None:
                 remedy = f"try dip resume={shlex.quote(str(run_folder))} precision=bf16"
         raise UserError(exhausted.problem, exhausted.expected, f"{remedy}; {place}")
-    interrupt = parts.find(Interrupt)
+    interrupt = fit.find(Interrupt)
     return FitResult(picture, curves, summary, run_folder, None if interrupt is None else interrupt.signal)
 
 
-def _prepare(parts: Parts, run_folder: Path | None, about: Mapping[str, Any], state: Mapping[str, Any] | None) -> None:
+def _prepare(fit: Fit, run_folder: Path | None, about: Mapping[str, Any], state: Mapping[str, Any] | None) -> None:
     """Check that there is memory and room, and only then clear the run folder, and tell who writes checkpoints."""
-    checkpoint, guard = parts.find(Checkpoint), parts.find(DivergenceGuard)
+    checkpoint, guard = fit.find(Checkpoint), fit.find(DivergenceGuard)
     writes = checkpoint is not None
     if checkpoint is None and state is not None:
         checkpoint = Checkpoint()  # without a folder: it puts the state back, and writes nothing
-        parts.trainer.callbacks.append(checkpoint)  # type: ignore[attr-defined]
-    parts.module.memory_estimate_mb = round(check_memory(parts).total_mb, 1)
+        fit.trainer.callbacks.append(checkpoint)  # type: ignore[attr-defined]
+    fit.module.memory_estimate_mb = round(check_memory(fit).total_mb, 1)
     if run_folder is not None:
-        _check_room(parts, run_folder)
+        _check_room(fit, run_folder)
         if state is None:
             _clear(run_folder)
     if checkpoint is not None:
         checkpoint.run_folder, checkpoint.resumed = run_folder if writes else None, state
-        checkpoint.about = {**about, "precision_in_force": parts.precision.name}
+        checkpoint.about = {**about, "precision_in_force": fit.precision.name}
     if guard is not None:
-        guard.next_precision = parts.precision.higher(parts.trainer.strategy.root_device)
+        guard.next_precision = fit.precision.higher(fit.trainer.strategy.root_device)
 
 
 def _clear(run_folder: Path) -> None:
@@ -220,17 +222,17 @@ def _clear(run_folder: Path) -> None:
             path.unlink()
 
 
-def _keep_checkpoint(parts: Parts, run_folder: Path) -> None:
+def _keep_checkpoint(fit: Fit, run_folder: Path) -> None:
     """Of a finished fit keep one checkpoint, or none. After all else: until the record is written, it is unfinished."""
-    checkpoint, interrupt = parts.find(Checkpoint), parts.find(Interrupt)
+    checkpoint, interrupt = fit.find(Checkpoint), fit.find(Interrupt)
     if checkpoint is None or checkpoint.run_folder is None or (interrupt is not None and interrupt.cut_short):
         return
-    if parts.cfg.save_checkpoint:
-        checkpoint.write(parts.trainer, parts.module)
-    remove_checkpoints(run_folder, keep_newest=parts.cfg.save_checkpoint)
+    if fit.settings.save_checkpoint:
+        checkpoint.write(fit.trainer, fit.module)
+    remove_checkpoints(run_folder, keep_newest=fit.settings.save_checkpoint)
 
 
-def _run(parts: Parts, state: Mapping[str, Any] | None) -> tuple[float, UserError | None]:
+def _run(fit: Fit, state: Mapping[str, Any] | None) -> tuple[float, UserError | None]:
     """Run the fit.
 
     Returns:
@@ -243,33 +245,33 @@ def _run(parts: Parts, state: Mapping[str, Any] | None) -> tuple[float, UserErro
     """
     # The parts of an earlier fit in this process refer to each other in circles; they must not count as this one's.
     gc.collect()
-    environment.reset_peak_memory(parts.trainer.strategy.root_device)
+    environment.reset_peak_memory(fit.trainer.strategy.root_device)
     started, told = time.perf_counter(), None
     try:
-        parts.trainer.fit(parts.module, datamodule=parts.data)
+        fit.trainer.fit(fit.module, datamodule=fit.data)
     except Exception as error:
         if not is_out_of_memory(error):
             told = of_compilation(error)
             if told is None:
                 raise
             raise told from None
-        done = parts.trainer.global_step
-        expected = f"about {parts.module.memory_estimate_mb:.0f} MB"
+        done = fit.trainer.global_step
+        expected = f"about {fit.module.memory_estimate_mb:.0f} MB"
         remedy = "try image.crop=128, a smaller model.channels, or precision=bf16"
         told = UserError(f"out of memory after {done} iterations", expected, remedy)
         if done == 0:
             raise told from None
-        for callback in parts.trainer.callbacks:  # type: ignore[attr-defined]
-            callback.on_train_end(parts.trainer, parts.module)
-    if parts.trainer.global_step == 0:
+        for callback in fit.trainer.callbacks:  # type: ignore[attr-defined]
+            callback.on_train_end(fit.trainer, fit.module)
+    if fit.trainer.global_step == 0:
         raise KeyboardInterrupt
     seconds = time.perf_counter() - started + (0.0 if state is None else state["seconds"])
     return seconds, told
 
 
-def _check_room(parts: Parts, run_folder: Path) -> None:
+def _check_room(fit: Fit, run_folder: Path) -> None:
     """Refuse a disk that is full before the fit rather than after it."""
-    state = parts.module.state_dict().values()
+    state = fit.module.state_dict().values()
     # Adam keeps two moments of each weight.
-    weights = 3 * sum(tensor.nbytes for tensor in state) if parts.cfg.save_checkpoint else 0
-    check_room(run_folder, parts.data.observation.picture.samples.nbytes, weights)
+    weights = 3 * sum(tensor.nbytes for tensor in state) if fit.settings.save_checkpoint else 0
+    check_room(run_folder, fit.data.observation.picture.samples.nbytes, weights)

@@ -13,9 +13,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from dip_lightning.callbacks import Detection, DivergenceGuard
-from dip_lightning.config.compose import build
 from dip_lightning.errors import UserError
-from dip_lightning.fitting.build import Parts
+from dip_lightning.fitting.build import Fit
 from dip_lightning.precision import LIGHTNING_PRECISIONS
 from dip_lightning.stopping import WindowedVariance
 from dip_lightning.system import environment
@@ -158,26 +157,26 @@ def _meter_step(
     return float(overhead * meter.peak + columns)
 
 
-def estimate_memory(parts: Parts, *, lightning: str | None = None, network: nn.Module | None = None) -> MemoryEstimate:
+def estimate_memory(fit: Fit, *, lightning: str | None = None, network: nn.Module | None = None) -> MemoryEstimate:
     """Estimate the peak memory of a fit.
 
     Args:
-        parts: The parts of the fit, before it starts.
+        fit: The fit, before it starts.
         lightning: Another precision to reckon with, as Lightning names it.
         network: Another network to reckon with.
     """
-    module, device = parts.module, parts.trainer.strategy.root_device
-    weights, autocast = LIGHTNING_PRECISIONS[lightning or parts.precision.lightning]
+    module, device = fit.module, fit.trainer.strategy.root_device
+    weights, autocast = LIGHTNING_PRECISIONS[lightning or fit.precision.lightning]
     network = module.network if network is None else network
     step = measure_step(network, module.z.shape[1], device=device, weights=weights, autocast=autocast)
     state = sum(tensor.numel() for tensor in network.state_dict().values()) * weights.itemsize
     # Adam's two moments; the guard's first weights, its copy of weights and moments, and the next one while it is made.
-    copies = 2 + (7 if parts.find(DivergenceGuard) is not None else 0)
+    copies = 2 + (7 if fit.find(DivergenceGuard) is not None else 0)
     on_cpu = device.type == "cpu"
     if not on_cpu or weights is not torch.float32:
         copies += 1  # the weights where, or as what, they are not yet
     _, channels, height, width = module.observation.shape
-    images, window = _kept_images(parts)
+    images, window = _kept_images(fit)
     return MemoryEstimate(
         present=environment.present_memory(device),
         fixed=step.fixed + copies * state + window * weights.itemsize,
@@ -186,18 +185,18 @@ def estimate_memory(parts: Parts, *, lightning: str | None = None, network: nn.M
     )
 
 
-def _kept_images(parts: Parts) -> tuple[int, int]:
+def _kept_images(fit: Fit) -> tuple[int, int]:
     """How many images a fit keeps, and how many samples the stopping rules keep besides."""
-    detection = parts.find(Detection)
+    detection = fit.find(Detection)
     rules = [] if detection is None else list(detection.rules.values())
-    samples = parts.module.observation.numel()
+    samples = fit.module.observation.numel()
     windows = [rule for rule in rules if isinstance(rule, WindowedVariance)]
     window = sum(rule.window * min(rule.max_samples, samples) for rule in windows)
     # One-pass and averaged output, the guard's, one in the making; for each rule its pick and what it compares with.
     return 4 + 3 * len(rules), window
 
 
-def check_memory(parts: Parts) -> MemoryEstimate:
+def check_memory(fit: Fit) -> MemoryEstimate:
     """Estimate the memory of a fit, and refuse one for which there is not enough.
 
     Returns:
@@ -206,35 +205,34 @@ def check_memory(parts: Parts) -> MemoryEstimate:
     Raises:
         UserError: It will not fit; the line says what would.
     """
-    estimate = estimate_memory(parts)
-    available = environment.available_memory(parts.trainer.strategy.root_device)
+    estimate = estimate_memory(fit)
+    available = environment.available_memory(fit.trainer.strategy.root_device)
     if available is None or estimate.more <= _SHARE * available:
         return estimate
-    _, _, height, width = parts.module.observation.shape
+    _, _, height, width = fit.module.observation.shape
     raise UserError(
         f"{height}x{width} pixels take about {estimate.more / 1e9:.2f} GB more memory",
         f"at most {_SHARE * available / 1e9:.2f} GB",
-        _cheaper(parts, estimate, _SHARE * available),
+        _cheaper(fit, estimate, _SHARE * available),
     )
 
 
-def _cheaper(parts: Parts, estimate: MemoryEstimate, available: float) -> str:
+def _cheaper(fit: Fit, estimate: MemoryEstimate, available: float) -> str:
     """Name what would fit: each setting by itself, computed like the estimate."""
     ways = []
-    cheaper = {"64-true": ("32-true", "fp32"), "32-true": ("bf16-mixed", "bf16")}.get(parts.precision.lightning)
-    if cheaper is not None and estimate_memory(parts, lightning=cheaper[0]).more <= available:
+    cheaper = {"64-true": ("32-true", "fp32"), "32-true": ("bf16-mixed", "bf16")}.get(fit.precision.lightning)
+    if cheaper is not None and estimate_memory(fit, lightning=cheaper[0]).more <= available:
         ways.append(f"precision={cheaper[1]}")
-    channels = int(parts.cfg.model.channels) // 2
+    channels = int(fit.settings.structure["channels"]) // 2
     while channels >= 16:
-        options = {"output_channels": parts.module.observation.shape[1], "channels": channels}
         with torch.random.fork_rng(devices=[]):
-            network = build(parts.cfg.model, **options)
-        if estimate_memory(parts, network=network).more <= available:
+            network = fit.build_narrower(channels)
+        if estimate_memory(fit, network=network).more <= available:
             ways.append(f"model.channels={channels}")
             break
         channels //= 2
     side = estimate.largest_side(available)
-    _, _, height, width = parts.module.observation.shape
+    _, _, height, width = fit.module.observation.shape
     if side >= 8:
         ways.append(f"image.crop={min(side, height, width)}")
     return f"try {', or '.join(ways)}" if ways else "use a machine with more"

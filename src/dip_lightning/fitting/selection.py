@@ -13,7 +13,7 @@ from torch import Tensor
 from dip_lightning.callbacks import Detection, DivergenceGuard, OutputEMA
 from dip_lightning.data import Picture
 from dip_lightning.errors import UserError
-from dip_lightning.fitting.build import Parts
+from dip_lightning.fitting.build import Fit
 from dip_lightning.fitting.summary import final_figures, hyperparameters
 from dip_lightning.metrics import psnr
 from dip_lightning.runs.run_folder import write_run
@@ -27,7 +27,7 @@ class Outcome:
     """What a fit came to.
 
     Attributes:
-        parts: The parts of the fit.
+        fit: The fit.
         iteration: The iteration whose output is handed back.
         selected: That output, (1, C, H, W) in [0, 1].
         picture: The same as a picture like the one that was given.
@@ -35,7 +35,7 @@ class Outcome:
         summary: The content of ``summary.json``.
     """
 
-    parts: Parts
+    fit: Fit
     iteration: int
     selected: Tensor
     picture: Picture
@@ -67,52 +67,52 @@ class Outcome:
         write_run(
             folder,
             restored=self.picture,
-            observation=to_image(self.parts.data.observation.noisy),
+            observation=to_image(self.fit.data.observation.noisy),
             summary=self.summary,
             curves=self.curves,
-            panels=_panels(self.parts, self.iteration, self.selected),
+            panels=_panels(self.fit, self.iteration, self.selected),
         )
 
 
-def select(parts: Parts) -> tuple[int, Tensor]:
+def select(fit: Fit) -> tuple[int, Tensor]:
     """Return the iteration and the image that are handed back: the stopping rules' pick, or else the last output."""
-    detection = parts.find(Detection)
+    detection = fit.find(Detection)
     chosen = None if detection is None else detection.chosen()
-    return (parts.module.iterate.iteration, outputs(parts)[parts.cfg.select]) if chosen is None else chosen
+    return (fit.module.iterate.iteration, outputs(fit)[fit.settings.select]) if chosen is None else chosen
 
 
-def outputs(parts: Parts) -> dict[str, Tensor]:
+def outputs(fit: Fit) -> dict[str, Tensor]:
     """Return the last outputs by the words of ``select``, each (1, C, H, W)."""
-    iterate, guard = parts.module.iterate, parts.find(DivergenceGuard)
+    iterate, guard = fit.module.iterate, fit.find(DivergenceGuard)
     one_pass = iterate.one_pass
     if guard is not None and iterate.diverged is not None and bool(iterate.diverged):
         # The fit ended off its course; what is handed back is from before.
         one_pass = one_pass if guard.last_good_output is None else guard.last_good_output
     last = {"one_pass": one_pass}
-    ema = parts.find(OutputEMA)
+    ema = fit.find(OutputEMA)
     if ema is not None and ema.average is not None:
         last["averaged"] = ema.average
     return last
 
 
-def log_final_figures(parts: Parts, summary: dict[str, Any]) -> None:
+def log_final_figures(fit: Fit, summary: dict[str, Any]) -> None:
     """Write TensorBoard's last figures: the iteration that was picked, and the HParams tab."""
-    detected = parts.module.curves.block().get("detected")
-    with spared_loggers(parts.trainer) as loggers:
+    detected = fit.module.curves.block().get("detected")
+    with spared_loggers(fit.trainer) as loggers:
         for logger in loggers:
             if isinstance(logger, TensorBoardLogger):
                 if detected is not None and summary["signal"] is None:  # an interrupted fit may detect another
                     logger.log_metrics({"stopping/detected": 1.0}, step=int(np.nanargmax(detected)))
-                logger.log_hyperparams(hyperparameters(parts, summary), final_figures(summary))
+                logger.log_hyperparams(hyperparameters(fit, summary), final_figures(summary))
                 logger.finalize("success")
 
 
-def _panels(parts: Parts, iteration: int, selected: Tensor) -> dict[str, NDArray[np.float64]]:
+def _panels(fit: Fit, iteration: int, selected: Tensor) -> dict[str, NDArray[np.float64]]:
     """The images of ``comparison.png`` by their titles."""
-    observation = parts.data.observation
+    observation = fit.data.observation
     images = {"observation": observation.noisy}
-    last = outputs(parts)
-    if iteration == parts.module.iterate.iteration:
+    last = outputs(fit)
+    if iteration == fit.module.iterate.iteration:
         images |= {f"{name.replace('_', '-')} output": image for name, image in last.items()}
     else:
         images |= {"last one-pass output": last["one_pass"], f"restored, iteration {iteration}": selected}

@@ -7,21 +7,19 @@ from typing import Any
 from torch import Tensor
 
 from dip_lightning.callbacks import Detection, DivergenceGuard, Interrupt, OutputEMA, PeakPSNR
-from dip_lightning.config.compose import build
 from dip_lightning.data import Observation
-from dip_lightning.fitting.build import Parts
+from dip_lightning.fitting.build import Fit
 from dip_lightning.metrics import psnr
-from dip_lightning.runs.status import fingerprint
 from dip_lightning.system import environment
 
 __all__ = ["final_figures", "hyperparameters", "summarise"]
 
 
-def summarise(parts: Parts, selected: Tensor, iteration: int, seconds: float) -> dict[str, Any]:
+def summarise(fit: Fit, selected: Tensor, iteration: int, seconds: float) -> dict[str, Any]:
     """Compose ``summary.json``; what needs a clean image is None without one.
 
     Args:
-        parts: The parts of a finished fit.
+        fit: A finished fit.
         selected: The image that is handed back, (1, C, H, W).
         iteration: The iteration that it is the output of.
         seconds: How long the fit took.
@@ -29,26 +27,26 @@ def summarise(parts: Parts, selected: Tensor, iteration: int, seconds: float) ->
     Returns:
         Plain values. PSNRs are in dB, iterations count from 0, memory is in MB (10⁶ bytes).
     """
-    cfg, module, observation = parts.cfg, parts.module, parts.data.observation
-    device = parts.trainer.strategy.root_device
+    settings, module, observation = fit.settings, fit.module, fit.data.observation
+    device = fit.trainer.strategy.root_device
     iterations = module.curves.recorded
-    measured = parts.find(PeakPSNR)
+    measured = fit.find(PeakPSNR)
     peaks = {} if measured is None else {name: peak.as_summary() for name, peak in measured.peaks.items()}
     averaged = peaks.get("averaged")
     clean, quality, noisy = module.clean, None, None
     if clean is not None:
         quality, noisy = float(psnr(selected.to(clean), clean)), float(psnr(module.observation, clean))
-    interrupt = parts.find(Interrupt)
-    guard, detection = parts.find(DivergenceGuard), parts.find(Detection)
+    interrupt = fit.find(Interrupt)
+    guard, detection = fit.find(DivergenceGuard), fit.find(Detection)
     doubt = None if detection is None else _doubt(detection, observation)
     return {
-        "model": cfg.model._target_.rsplit(".", 1)[-1].lower(),
+        "model": settings.model,
         "num_parameters": sum(parameter.numel() for parameter in module.network.parameters()),
-        "residual": bool(cfg.residual),
-        "dropout": float(cfg.dropout),
-        "precision": build(cfg.precision).name,
-        "precision_in_force": parts.precision.describe(next(module.network.parameters()).dtype),
-        "seed": cfg.seed,
+        "residual": settings.residual,
+        "dropout": settings.dropout,
+        "precision": settings.precision,
+        "precision_in_force": fit.precision.describe(next(module.network.parameters()).dtype),
+        "seed": settings.seed,
         "device": environment.describe_device(device),
         "image": observation.source,
         "height": observation.picture.height,
@@ -58,7 +56,7 @@ def summarise(parts: Parts, selected: Tensor, iteration: int, seconds: float) ->
         "sigma_source": observation.sigma_source,
         "sigma_estimated": observation.sigma_estimated,
         "sigma_in_force": observation.sigma_in_force,
-        "objective": cfg.objective or observation.objective,
+        "objective": settings.objective or observation.objective,
         "input_noise_std": module.input_noise_std,
         "iterations": iterations,
         "seconds": round(seconds, 3),
@@ -73,23 +71,23 @@ def summarise(parts: Parts, selected: Tensor, iteration: int, seconds: float) ->
         "stopping": {
             "rule": "none" if detection is None else detection.name,
             "iteration": iteration,
-            "reason": _reason(parts, iterations),
+            "reason": _reason(fit, iterations),
             "unsure": doubt,
             "psnr": quality,
             "gap_db": None if averaged is None or quality is None else averaged["peak_psnr"] - quality,
             "picks": {} if detection is None else detection.picks(),
             "abstained": {} if detection is None else detection.abstained,
-            "cap": parts.data.iterations,
+            "cap": fit.data.iterations,
         },
-        "selected": {"output": cfg.select, "iteration": iteration, "psnr": quality},
-        "remarks": _remarks(parts, iteration, doubt, quality, noisy),
+        "selected": {"output": settings.select, "iteration": iteration, "psnr": quality},
+        "remarks": _remarks(fit, iteration, doubt, quality, noisy),
         "signal": interrupt.signal if interrupt is not None and interrupt.cut_short else None,
         "restores": [] if guard is None else guard.restored_at,
         "remedies": [] if guard is None else guard.remedies,
         "gave_up": _gave_up(guard),
         "versions": environment.versions(),
-        "git_commit": parts.git_commit,
-        "fingerprint": fingerprint(cfg),
+        "git_commit": fit.git_commit,
+        "fingerprint": settings.fingerprint,
     }
 
 
@@ -98,19 +96,19 @@ def _gave_up(guard: DivergenceGuard | None) -> bool:
     return guard is not None and (guard.gave_up or guard.wants_precision is not None)
 
 
-def _reason(parts: Parts, iterations: int) -> str:
+def _reason(fit: Fit, iterations: int) -> str:
     """Say in one sentence why the fit ended."""
-    interrupt, guard = parts.find(Interrupt), parts.find(DivergenceGuard)
+    interrupt, guard = fit.find(Interrupt), fit.find(DivergenceGuard)
     if interrupt is not None and interrupt.cut_short and interrupt.signal is not None:
         return f"It was interrupted ({Signals(interrupt.signal).name})."
     if guard is not None and _gave_up(guard):
         tried = "nothing helped" if guard.escalate else "try a smaller lr or precision=fp64"
         return f"It diverged again and again; {tried}."
-    detection = parts.find(Detection)
+    detection = fit.find(Detection)
     if detection is not None and detection.ended_fit:
         rules = " and ".join(detection.settled)
         return f"It stopped by itself: nothing better in the last iterations, by {rules}."
-    return "All iterations were done." if iterations == parts.data.iterations else "It ended early."
+    return "All iterations were done." if iterations == fit.data.iterations else "It ended early."
 
 
 def _doubt(detection: Detection, observation: Observation) -> str | None:
@@ -124,24 +122,24 @@ def _doubt(detection: Detection, observation: Observation) -> str | None:
     return doubt
 
 
-def _remarks(parts: Parts, iteration: int, doubt: str | None, quality: float | None, noisy: float | None) -> list[str]:
+def _remarks(fit: Fit, iteration: int, doubt: str | None, quality: float | None, noisy: float | None) -> list[str]:
     """What the user should know of the picture that is handed back."""
     remarks = []
     if doubt is not None:
         remarks.append(f"Unsure. {doubt} Look at the picture.")
-    guard = parts.find(DivergenceGuard)
+    guard = fit.find(DivergenceGuard)
     if guard is not None and guard.remedies:
         taken = ", ".join(f"{name}={value:g}" if name == "lr" else f"{name}={value}" for name, value in _changes(guard))
         raised = any("precision" in remedy for remedy in guard.remedies)
-        lr = f"; a precision begins with lr={parts.cfg.lr:g}" if raised else ""
+        lr = f"; a precision begins with lr={fit.settings.lr:g}" if raised else ""
         remarks.append(f"It diverged repeatedly and went on with {taken}{lr}.")
     if quality is not None and noisy is not None and quality < noisy:
         remarks.append("The restored picture is worse than the noisy one.")
-    ema = parts.find(OutputEMA)
-    if parts.cfg.select == "averaged" and ema is not None and ema.alpha**iteration > 0.05:
+    ema = fit.find(OutputEMA)
+    if fit.settings.select == "averaged" and ema is not None and ema.alpha**iteration > 0.05:
         share = f"{ema.alpha**iteration:.0%}"
         remedy = "a smaller alpha, or select=one_pass"
-        if iteration + 1 == parts.data.iterations:
+        if iteration + 1 == fit.data.iterations:
             remedy = f"more iterations, {remedy}"
         remarks.append(f"{share} of the averaged output is still the first, meaningless one: use {remedy}.")
     return remarks
@@ -153,19 +151,21 @@ def _changes(guard: DivergenceGuard) -> Iterator[tuple[str, Any]]:
         yield from ((name, value) for name, value in remedy.items() if name != "iteration")
 
 
-def hyperparameters(parts: Parts, summary: dict[str, Any]) -> dict[str, Any]:
+def hyperparameters(fit: Fit, summary: dict[str, Any]) -> dict[str, Any]:
     """The settings that TensorBoard's HParams tab compares runs by.
 
     Args:
-        parts: The parts of the fit.
+        fit: The fit.
         summary: The content of ``summary.json``.
     """
-    cfg = parts.cfg
+    settings = fit.settings
     names = ("model", "residual", "dropout", "precision", "seed", "image", "sigma", "objective", "num_parameters")
     chosen = {name: summary[name] for name in names} | {"stopping": summary["stopping"]["rule"]}
     chosen["iterations"] = summary["stopping"]["cap"]
-    structure = {f"model.{key}": value for key, value in cfg.model.items() if key not in ("_target_", *names)}
-    values = chosen | structure | {"lr": cfg.lr, "alpha": cfg.alpha, "input_noise_std": summary["input_noise_std"]}
+    structure = {f"model.{key}": value for key, value in settings.structure.items() if key not in names}
+    values = (
+        chosen | structure | {"lr": settings.lr, "alpha": settings.alpha, "input_noise_std": summary["input_noise_std"]}
+    )
     return {name: "none" if value is None else value for name, value in values.items()}
 
 

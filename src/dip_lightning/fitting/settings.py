@@ -1,0 +1,72 @@
+"""What is asked of one configuration after everything is built from it, as plain values of known types."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from dip_lightning.config.compose import build
+from dip_lightning.runs.status import fingerprint
+
+__all__ = ["FitSettings", "read_settings"]
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """The settings of one fit.
+
+    Attributes:
+        model: The network's name, ``"resunet"``.
+        structure: The network's options, as ``conf/model/`` has them, without ``_target_``.
+        residual: Whether its blocks have shortcuts.
+        dropout: Dropout probability between its blocks, in [0, 1).
+        precision: The name of the precision that was asked for; the guard may have raised the one in force.
+        seed: Of all that is drawn.
+        objective: What is minimised, or None for what suits the observation.
+        lr: Adam's learning rate to begin with.
+        alpha: Weight of the past in the averaged output, in [0, 1).
+        select: Which output is handed back, ``"averaged"`` or ``"one_pass"``.
+        save_checkpoint: Whether a finished fit keeps its last checkpoint.
+        fingerprint: What two configurations share that describe the same fit.
+        resolved: The configuration itself in dictionaries and lists, for checkpoints.
+    """
+
+    model: str
+    structure: dict[str, Any]
+    residual: bool
+    dropout: float
+    precision: str
+    seed: int
+    objective: str | None
+    lr: float
+    alpha: float
+    select: str
+    save_checkpoint: bool
+    fingerprint: str
+    resolved: dict[str, Any]
+
+
+def read_settings(cfg: DictConfig) -> FitSettings:
+    """Read the settings of a fit.
+
+    Args:
+        cfg: The composed configuration, from which the fit could be built: that has checked its values.
+    """
+    resolved = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(resolved, dict)
+    structure = dict(resolved["model"])
+    return FitSettings(
+        model=structure.pop("_target_").rsplit(".", 1)[-1].lower(),
+        structure=structure,
+        residual=bool(cfg.residual),
+        dropout=float(cfg.dropout),
+        precision=build(cfg.precision).name,
+        seed=cfg.seed,
+        objective=cfg.objective,
+        lr=cfg.lr,
+        alpha=cfg.alpha,
+        select=cfg.select,
+        save_checkpoint=cfg.save_checkpoint,
+        fingerprint=fingerprint(cfg),
+        resolved={str(key): value for key, value in resolved.items()},
+    )
