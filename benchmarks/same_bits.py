@@ -89,8 +89,8 @@ def digest(run_folder: Path) -> dict[str, Any]:
     return found
 
 
-def measure() -> dict[str, Any]:
-    """Run every case."""
+def measure(only: str) -> dict[str, Any]:
+    """Run every case whose name holds ``only``."""
     results = {}
     with tempfile.TemporaryDirectory() as name:
         here = Path(name)
@@ -101,9 +101,13 @@ def measure() -> dict[str, Any]:
             noisy = np.clip(part + generator.normal(0, 25, part.shape), 0, 255).astype(np.uint8)
             Image.fromarray(noisy).save(here / "pictures" / f"{sample}.png")
         for case, overrides in cases().items():
+            if only not in case:
+                continue
             run((*overrides, f"hydra.run.dir={case}"), here)
             results[case] = digest(here / case)
             print(f"{case}: {len(results[case])} run folders", flush=True)
+        if only not in "resumed":
+            return results
         again = (*_SMALL, *_UNET, *_VOTE, "stopping.patience=500")
         run((*again, "iterations=20", "hydra.run.dir=resumed"), here)
         run(("resume=resumed", "iterations=60"), here)
@@ -127,12 +131,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=["record", "compare"])
     parser.add_argument("file", type=Path)
+    parser.add_argument("--only", default="", help="a part of the names of the fits to compare")
     options = parser.parse_args()
-    results = json.loads(json.dumps(measure()))
+    results = json.loads(json.dumps(measure(options.only)))
     if options.action == "record":
         options.file.write_text(json.dumps(results, indent=1), encoding="utf-8")
         return 0
-    told = differences(json.loads(options.file.read_text(encoding="utf-8")), results)
+    before = json.loads(options.file.read_text(encoding="utf-8"))
+    told = differences({case: before[case] for case in results if case in before}, results)
     keys = [line for line in told if line.endswith((": only before", ": only after"))]
     values = [line for line in told if line not in keys]
     print("\n".join(keys[:40] + values[:40]))

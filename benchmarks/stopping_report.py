@@ -218,7 +218,7 @@ def judge(case: Case, folder: Path, patience: int | None) -> list[dict[str, Any]
 
 def cap_of(summary: dict[str, Any]) -> int:
     """The cap that a user's fit of this noise would have."""
-    from dip_lightning.data.datamodule import iterations_for
+    from dip_lightning.data.source import iterations_for
 
     return iterations_for(summary["sigma"])
 

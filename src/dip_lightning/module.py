@@ -1,20 +1,29 @@
-"""One fit as a LightningModule: a network, its fixed input, and the objective that ties it to one image."""
+"""One fit as a LightningModule: a prior, a problem, and what ties them together."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol, runtime_checkable
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.utils.data import DataLoader
 
-from dip_lightning.checks import check_number
+from dip_lightning.checks import check_choice, check_integer
 from dip_lightning.compilation import Program
 from dip_lightning.curves import Curves
-from dip_lightning.metrics import psnr
-from dip_lightning.problems.data_terms import mse
+from dip_lightning.errors import UserError
+from dip_lightning.priors.prior import Prior
+from dip_lightning.problems.problem import Problem
 
-__all__ = ["DeepImagePrior", "Iterate"]
+__all__ = ["DeepImagePrior", "Iterate", "PreparesProblem"]
+
+OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
+SchedulerFactory = Callable[[Optimizer], LRScheduler]
 
 
 @dataclass
@@ -34,105 +43,121 @@ class Iterate:
     diverged: Tensor | None = None
 
 
+@runtime_checkable
+class PreparesProblem(Protocol):
+    """A callback that changes the problem before the first iteration, as stopping rules do."""
+
+    def prepare(self, problem: Problem) -> Problem:
+        """Return the problem that is fitted instead; ``problem`` is on the device, in the precision of the fit."""
+        ...
+
+
 class DeepImagePrior(pl.LightningModule):
-    """Fits a network to one observation: min_θ ‖A(f_θ(z)) − y‖².
+    """Fits a prior to one problem: min over what the prior fits of data_term(A(f_θ(z)), y) + Σ R(f_θ(z)).
 
-    One batch is one iteration is one optimiser step; the batch itself carries nothing. Observation, clean image and
-    input are buffers, so they move to the device once, with the weights, and follow the precision of the fit.
-
-    A stopping rule may hold samples back, or set something else before the objective than the observation:
+    One batch is one iteration is one optimiser step, and all of them are one epoch; the batch itself carries nothing.
+    Under a Trainer of one's own: ``pl.Trainer(max_epochs=1, callbacks=[...]).fit(DeepImagePrior(prior, problem))``.
 
     Attributes:
-        target: What the objective compares with, (1, C, H, W); None for the observation itself.
-        weight: Weight of each pixel in the objective, (1, 1, H, W) with mean 1; None for 1 everywhere.
-        sigma: Standard deviation of the noise on the scale 0 to 255, known or estimated; None where it is not known.
+        prior: What is fitted.
+        problem: What was asked.
+        fitted_problem: What is fitted, which callbacks may have made of it, see :class:`PreparesProblem`.
+        select: Which output is handed back: ``"averaged"``, where ``OutputEMA`` makes one, or ``"one_pass"``.
         first_iteration: The iteration that the first batch is; not 0 in a fit that goes on where an earlier one ended.
+        iterations: How many iterations the whole fit has, at most.
         program: The network as one program, compiled in the first iteration; None where it is not compiled.
         seconds_compiling: How long the first iteration took where the network is compiled in it, else 0.
         memory_estimate_mb: The peak memory that the fit is expected to have, in MB; None where nobody estimated it.
     """
 
-    observation: Tensor
-    clean: Tensor | None
-    z: Tensor
-    target: Tensor | None
-    weight: Tensor | None
+    fitted_problem: Problem
     iterate: Iterate
     curves: Curves
 
     def __init__(
         self,
-        network: nn.Module,
-        observation: Tensor,
-        clean: Tensor | None = None,
+        prior: Prior,
+        problem: Problem,
         *,
-        input_channels: int = 32,
-        input_scale: float = 0.1,
-        input_noise_std: float = 1 / 30,
-        lr: float = 0.01,
-        objective: Callable[[Tensor, Tensor], Tensor] = mse,
-        operator: nn.Module | None = None,
-        sigma: float | None = None,
+        iterations: int = 5000,
+        optimizer: OptimizerFactory | None = None,
+        scheduler: SchedulerFactory | None = None,
+        select: str = "averaged",
         seed: int = 0,
         program: Program | None = None,
     ) -> None:
-        """Draw the fixed input z ~ U(0, 1) · input_scale, as in the DIP code.
+        """Draw the prior's input for the problem's image.
 
         Args:
-            network: Maps (1, input_channels, H, W) to (1, C, H, W).
-            observation: The corrupted image y that is fitted, (1, C, H, W) in [0, 1].
-            clean: The clean image x of the same shape, or None. Only for measuring: it never enters the objective.
-            input_channels: Channels of z.
-            input_scale: The upper end of z's values.
-            input_noise_std: Standard deviation of the Gaussian perturbation of z, drawn afresh each iteration.
-            lr: Adam's learning rate.
-            objective: Loss of A(f_θ(z)) against y, one value a sample; see :mod:`dip_lightning.problems.data_terms`.
-            operator: The forward operator A, which says how the observation arises from the image; None for the
-                identity (denoising). Its output has the observation's shape.
-            sigma: Standard deviation of the noise on the scale 0 to 255, for the stopping rules that need one.
+            prior: What is fitted.
+            problem: What it is fitted to.
+            iterations: Optimiser steps, at most.
+            optimizer: Makes the optimiser of the fitted tensors, ``partial(torch.optim.Adam, lr=0.01)``; None for that.
+            scheduler: Makes a learning rate scheduler of the optimiser, stepped once an iteration; None for none.
+            select: Which output is handed back.
             seed: Seed of z, independent of the network's own initialisation.
-            program: ``network.forward`` as one program, for the iterations; None to call the network. The
+            program: ``prior.network.forward`` as one program, for the iterations; None to call the network. The
                 LightningModule itself is never compiled.
 
         Raises:
-            UserError: A value is not allowed.
+            UserError: A value is not allowed, or prior and problem do not fit together.
         """
         super().__init__()
-        check_number("input_scale", input_scale, 0, low_open=True, example=0.1)
-        check_number("input_noise_std", input_noise_std, 0, example=0.033)
-        check_number("lr", lr, 0, low_open=True, example=0.01)
-        self.network = network
+        self.iterations = check_integer("iterations", iterations, 1, 10**7, example=2000)
+        self.select = check_choice("select", select, ("averaged", "one_pass"))
+        prior.start(problem.shape, seed)
+        self.prior, self.problem = prior, problem
         self.program = program
-        self.objective = objective
-        self.operator = operator if operator is not None else nn.Identity()
-        self.lr = lr
-        self.input_noise_std = input_noise_std
-        self.sigma = sigma
+        self._make_optimizer = partial(torch.optim.Adam, lr=0.01) if optimizer is None else optimizer
+        self._make_scheduler = scheduler
         self.first_iteration = 0
         self.seconds_compiling = 0.0
         self.memory_estimate_mb: float | None = None
-        generator = torch.Generator().manual_seed(seed)
-        z = torch.rand((1, input_channels, *observation.shape[-2:]), generator=generator) * input_scale
-        self.register_buffer("z", z)
-        # The images are not part of a checkpoint: they are read again from their files.
-        self.register_buffer("observation", observation, persistent=False)
-        self.register_buffer("clean", clean, persistent=False)
-        self.register_buffer("target", None, persistent=False)
-        self.register_buffer("weight", None, persistent=False)
+        self._keep_problem(problem)
+
+    def _keep_problem(self, problem: Problem) -> None:
+        # Past nn.Module, for which it would be a second part with the same tensors.
+        self.__dict__["fitted_problem"] = problem
+
+    @property
+    def output(self) -> Tensor:
+        """The output of the present iteration that would be handed back, (1, C, H, W)."""
+        averaged = self.iterate.averaged if self.select == "averaged" else None
+        return self.iterate.one_pass if averaged is None else averaged
+
+    def train_dataloader(self) -> DataLoader[int]:
+        """Count the iterations: a batch is a number."""
+        return DataLoader(range(self.first_iteration, self.iterations), batch_size=None)  # type: ignore[arg-type]
+
+    def val_dataloader(self) -> list[int]:
+        """Give Lightning's own callbacks, such as ``EarlyStopping``, an end of validation to look at the metrics."""
+        return [0]  # a DataLoader would draw a random number each time
+
+    def validation_step(self, batch: object, batch_idx: int) -> None:
+        """Do nothing: a fit has no other data, and its metrics are there."""
 
     def forward(self, z: Tensor) -> Tensor:
-        """Compute f_θ(z): (1, C_z, H, W) → (1, C, H, W), in the observation's type whatever the autocast."""
+        """Compute f_θ(z): (1, C_z, H_z, W_z) → (1, C, H, W), in the problem's type whatever the autocast."""
         kind = z.device.type
         if torch.is_autocast_enabled(kind):  # once, rather than in each layer that it goes into
             z = z.to(torch.get_autocast_dtype(kind))
         # In evaluation mode, which is rare, a second program would have to be built.
-        out: Tensor = self.network(z) if self.program is None or not self.network.training else self.program(z)
-        return out.to(self.observation.dtype)
+        out: Tensor = self.prior(z, self.program if self.prior.training else None)
+        return out.to(self.problem.observation.dtype)
+
+    def on_fit_start(self) -> None:
+        """Let the callbacks prepare the problem, on its device."""
+        _check_trainer(self.trainer)
+        problem = self.problem
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, PreparesProblem):
+                problem = callback.prepare(problem)
+        self._keep_problem(problem)
 
     def on_train_start(self) -> None:
         """Make room for the curves, on the device where the values arise."""
         iterations = self.first_iteration + int(self.trainer.num_training_batches)
-        self.curves = Curves(iterations, self.device, self.observation.dtype)
+        self.curves = Curves(iterations, self.device, self.problem.observation.dtype)
         self._started = time.perf_counter()
 
     def training_step(self, batch: object, batch_idx: int) -> Tensor:
@@ -145,32 +170,24 @@ class DeepImagePrior(pl.LightningModule):
         Returns:
             The loss, of shape ().
         """
-        out = self.forward(self.perturbed_input())
-        prediction = self.operator(out)
-        losses = self.objective(prediction, self.observation if self.target is None else self.target)
-        loss = losses.mean() if self.weight is None else (losses * self.weight).mean()
-        iteration = self.first_iteration + batch_idx
+        iteration, problem = self.first_iteration + batch_idx, self.fitted_problem
+        estimate = self.iterate.one_pass if iteration > 0 else None
+        out = self.forward(self.prior.policy(self.prior.z, iteration, estimate))
+        prediction = problem.operator(out)
+        loss: Tensor = problem.data_loss(prediction)
+        for name, term in problem.regularizers.items():
+            value = term(out)
+            self.curves.record(f"regularizer_{name}", iteration, value.detach())
+            loss = loss + value
         self.iterate = Iterate(iteration, one_pass=out.detach())
         self.curves.record("loss", iteration, loss.detach())
-        self.curves.record("psnr_observation", iteration, psnr(prediction.detach(), self.observation))
+        self.curves.record("psnr_observation", iteration, self.problem.fidelity(prediction.detach()))
         return loss
 
     def on_train_batch_end(self, outputs: object, batch: object, batch_idx: int) -> None:
         """Note how long the iteration took that compiles: the network, and its gradient."""
         if batch_idx == 0 and self.program is not None:
             self.seconds_compiling = time.perf_counter() - self._started
-
-    def perturbed_input(self) -> Tensor:
-        """Return z plus fresh Gaussian noise, (1, C_z, H, W)."""
-        if self.input_noise_std == 0:
-            return self.z
-        _, channels, height, width = self.z.shape
-        # Drawn in one run of memory whatever the layout of z: numbers in another order are drawn four times as slowly.
-        if self.z.is_contiguous(memory_format=torch.channels_last):
-            noise = self.z.new_empty((1, height, width, channels)).normal_(std=self.input_noise_std).permute(0, 3, 1, 2)
-        else:
-            noise = self.z.new_empty((1, channels, height, width)).normal_(std=self.input_noise_std)
-        return noise.add_(self.z)
 
     @torch.no_grad()
     def evaluate(self) -> Tensor:
@@ -181,15 +198,45 @@ class DeepImagePrior(pl.LightningModule):
         Returns:
             (1, C, H, W).
         """
-        self.network.eval()
+        self.prior.eval()
         try:
             with self.trainer.precision_plugin.forward_context():
-                return self.forward(self.z)
+                return self.forward(self.prior.policy.unperturbed(self.prior.z))
         finally:
-            self.network.train()
+            self.prior.train()
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Make the original's optimiser: Adam with default moments and no schedule."""
+    def configure_optimizers(self) -> Any:
+        """Make the optimiser, fused where that is as sound and faster, and the scheduler."""
+        options: dict[str, Any] = {}
+        made, given = getattr(self._make_optimizer, "func", None), getattr(self._make_optimizer, "keywords", {})
         # A gradient scaler (fp16) hands its scale to a fused step, which Lightning then cannot look into.
-        fused = self.trainer.precision != "16-mixed" and self.device.type in ("cpu", "cuda")
-        return torch.optim.Adam(self.parameters(), lr=self.lr, fused=fused)
+        if made in (torch.optim.Adam, torch.optim.AdamW) and not {"fused", "foreach"} & {*given}:
+            options["fused"] = self.trainer.precision != "16-mixed" and self.device.type in ("cpu", "cuda")
+        optimizer = self._make_optimizer(self.prior.fitted_parameters(), **options)
+        if self._make_scheduler is None:
+            return optimizer
+        scheduler = self._make_scheduler(optimizer)
+        # One that looks at a metric looks when there is a new one.
+        every = self.trainer.log_every_n_steps if isinstance(scheduler, ReduceLROnPlateau) else 1  # type: ignore[attr-defined]
+        plan = {"scheduler": scheduler, "interval": "step", "frequency": every, "monitor": "loss"}
+        return {"optimizer": optimizer, "lr_scheduler": plan}
+
+
+def _check_trainer(trainer: pl.Trainer) -> None:
+    """Refuse a Trainer under which an iteration would be something else than a step of one epoch on one device.
+
+    Raises:
+        UserError: It is such a one.
+    """
+    wrong = {
+        f"max_epochs={trainer.max_epochs}": trainer.max_epochs != 1,
+        f"accumulate_grad_batches={trainer.accumulate_grad_batches}": trainer.accumulate_grad_batches != 1,
+        f"{trainer.world_size} devices": trainer.world_size != 1,
+    }
+    for setting, is_wrong in wrong.items():
+        if is_wrong:
+            raise UserError(
+                f"a Trainer with {setting}",
+                "one iteration to be one step of one epoch on one device",
+                "try pl.Trainer(max_epochs=1, devices=1)",
+            )

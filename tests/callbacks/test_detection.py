@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dip_lightning.callbacks import Detection
 from dip_lightning.callbacks.detection import Picks
-from dip_lightning.data import GaussianNoise, ImageDataModule
+from dip_lightning.data import GaussianNoise, ImageSource
 from dip_lightning.errors import UserError
 from dip_lightning.fitting.fit import FitResult
 from dip_lightning.models import UNet
@@ -45,7 +45,7 @@ class Average(pl.Callback):
 
 
 def run(detection: Detection, iterations: int = 40, *before: pl.Callback) -> DeepImagePrior:
-    data = ImageDataModule("skimage:camera", GaussianNoise(), iterations=iterations, crop=16)
+    data = ImageSource("skimage:camera", GaussianNoise(), iterations=iterations, crop=16)
     torch.manual_seed(0)
     network = UNet(channels=2, levels=1, input_channels=2, output_channels=1)
     module = DeepImagePrior(network, data.observation.noisy.float(), input_channels=2)

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from dip_lightning.callbacks import OutputEMA
-from dip_lightning.data import GaussianNoise, ImageDataModule
+from dip_lightning.data import GaussianNoise, ImageSource
 from dip_lightning.errors import UserError
 from dip_lightning.models import UNet
 from dip_lightning.module import DeepImagePrior
@@ -28,7 +28,7 @@ class Recorder(pl.Callback):
 
 @pytest.mark.parametrize("alpha", [0.99, 0.5, 0.0])
 def test_the_average_follows_the_papers_recursion(alpha: float) -> None:
-    data = ImageDataModule("skimage:camera", GaussianNoise(), iterations=8, crop=32)
+    data = ImageSource("skimage:camera", GaussianNoise(), iterations=8, crop=32)
     torch.manual_seed(0)
     network = UNet(channels=4, levels=2, input_channels=4, output_channels=1)
     module = DeepImagePrior(network, data.observation.noisy.float(), input_channels=4)

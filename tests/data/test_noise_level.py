@@ -7,7 +7,7 @@ from scipy.ndimage import gaussian_filter
 
 from dip_lightning.data import (
     GaussianNoise,
-    ImageDataModule,
+    ImageSource,
     ImpulseNoise,
     JpegCompression,
     NoDegradation,
@@ -15,7 +15,7 @@ from dip_lightning.data import (
     SpeckleNoise,
     load_observation,
 )
-from dip_lightning.data.datamodule import iterations_for
+from dip_lightning.data.source import iterations_for
 from dip_lightning.data.noise_level import clipped_noise, estimate_noise, is_correlated
 from dip_lightning.errors import UserError
 
@@ -71,8 +71,8 @@ def test_sigma_is_given_or_added_or_estimated() -> None:
 def test_the_cap_follows_the_noise_unless_it_is_given() -> None:
     assert [iterations_for(sigma) for sigma in (0, 5, 15, 25, 50, 100)] == [10_000, 10_000, 8300, 5000, 3000, 3000]
     noise = GaussianNoise(50)
-    assert ImageDataModule("skimage:camera", noise, iterations=None, crop=32).iterations == 3000
-    assert ImageDataModule("skimage:camera", noise, iterations=7, crop=32).iterations == 7
+    assert ImageSource("skimage:camera", noise, iterations=None, crop=32).iterations == 3000
+    assert ImageSource("skimage:camera", noise, iterations=7, crop=32).iterations == 7
 
 
 @pytest.mark.parametrize("sample", ["astronaut", "coffee", "chelsea"])

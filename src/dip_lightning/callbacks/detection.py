@@ -7,9 +7,11 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from dip_lightning.checks import check_choice, check_integer, check_number
+from dip_lightning.callbacks.output_ema import OutputEMA
+from dip_lightning.checks import check_integer
 from dip_lightning.errors import UserError
 from dip_lightning.module import DeepImagePrior
+from dip_lightning.problems.problem import Problem
 from dip_lightning.stateful import Stateful
 from dip_lightning.stopping import ALONE, StoppingRule, choose, disagree, lag_of, patience_after
 
@@ -84,8 +86,6 @@ class Detection(pl.Callback):
         min_iterations: int = 100,
         patience: int | None = None,
         check_every: int | None = None,
-        select: str = "averaged",
-        alpha: float = 0.99,
     ) -> None:
         """Set the rules and when they have said enough.
 
@@ -98,8 +98,6 @@ class Detection(pl.Callback):
                 to reach the minimum, but at least 400. The lag of a pick, 2/(1 − α), is always waited for.
             check_every: Iterations between two looks at the picks; None for 1 on a CPU and 25 elsewhere, where a look
                 waits for the device.
-            select: What is handed back: ``"averaged"`` or ``"one_pass"``.
-            alpha: α of the averaged output.
 
         Raises:
             UserError: A value is not allowed.
@@ -118,9 +116,7 @@ class Detection(pl.Callback):
         if check_every is not None:
             check_integer("stopping.check_every", check_every, 1, example=25)
         self.check_every = check_every
-        self.select = check_choice("select", select, ("averaged", "one_pass"))
-        alpha = check_number("alpha", alpha, 0, 1, high_open=True, example=0.99)
-        self._lag = lag_of(alpha) if self.select == "averaged" else 0
+        self._lag = 0
         self.settled: list[str] = []
         self.ended_fit = False
         self.abstained: dict[str, str] = {}
@@ -135,15 +131,23 @@ class Detection(pl.Callback):
         return "all" if self.agree == len(self.rules) else "vote"
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: DeepImagePrior) -> None:  # type: ignore[override]
-        """Forget an earlier fit, and let the rules prepare."""
+        """Forget an earlier fit, and look at what is handed back: the averaged output trails the one-pass outputs."""
         self.settled, self.ended_fit, self.abstained = [], False, {}
         self._looks_every = self.check_every or (1 if pl_module.device.type == "cpu" else 25)
+        averages = [one for one in trainer.callbacks if isinstance(one, OutputEMA)]  # type: ignore[attr-defined]
+        self._lag = lag_of(averages[0].alpha) if averages and pl_module.select == "averaged" else 0
+
+    def prepare(self, problem: Problem) -> Problem:
+        """Let the rules prepare, each what the one before made of the problem.
+
+        Raises:
+            UserError: No rule can judge this picture.
+        """
         self._active, self._picks = {}, None
-        pl_module.target = pl_module.weight = None
-        self._nothing = pl_module.observation.new_full((), torch.nan)
+        self._nothing = problem.observation.new_full((), torch.nan)
         for name, rule in self.rules.items():
             try:
-                rule.start(pl_module)
+                problem = rule.prepare(problem)
             except UserError as error:
                 if len(self.rules) == 1:
                     raise
@@ -152,19 +156,19 @@ class Detection(pl.Callback):
                 self._active[name] = rule
         if not self._active:
             raise UserError("no stopping rule can judge this picture", "one that can", "try stopping=wmv")
-        self._picks = Picks(pl_module.observation, [self._lag_of(rule) for rule in self._active.values()])
+        like = problem.observation.new_zeros((1, *problem.shape))
+        self._picks = Picks(like, [self._lag_of(rule) for rule in self._active.values()])
+        return problem
 
     @torch.no_grad()
     def on_train_batch_end(  # type: ignore[override]
         self, trainer: pl.Trainer, pl_module: DeepImagePrior, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Judge this iteration, and look at the picks when it is time."""
-        iterate = pl_module.iterate
-        averaged = iterate.averaged if self.select == "averaged" else None
-        output = iterate.one_pass if averaged is None else averaged
+        iterate, output = pl_module.iterate, pl_module.output
         values, iteration = [], iterate.iteration
         for name, rule in self._active.items():
-            value = rule.statistic(pl_module, output)
+            value = rule.statistic(iterate, output)
             if value is not None:
                 pl_module.curves.record(f"stopping_{name}", iteration, value)
             values.append(self._nothing if value is None else value)

@@ -2,7 +2,6 @@
 
 import logging
 import math
-from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import pytorch_lightning as pl
@@ -40,7 +39,7 @@ class Snapshot(Stateful):
         self.output: Tensor | None = None
         self.fidelity = -math.inf  # PSNR of the output to the observation, in dB
         self.network: list[Tensor] = []
-        self.moments: list[dict[str, Tensor]] = []  # of each parameter; empty before the first step
+        self.moments: list[dict[str, Any]] = []  # of each fitted tensor; empty before the first step
 
     def take(self, pl_module: DeepImagePrior, optimizer: torch.optim.Optimizer) -> None:
         """Copy the present state, on its device."""
@@ -50,28 +49,29 @@ class Snapshot(Stateful):
 
     def take_weights(self, pl_module: DeepImagePrior, optimizer: torch.optim.Optimizer) -> None:
         """Copy the state without an output; before the first iteration there is none."""
-        self.network = [tensor.detach().clone() for tensor in _network_tensors(pl_module)]
-        states = [optimizer.state.get(parameter, {}) for parameter in pl_module.network.parameters()]
-        self.moments = [
-            {key: value.clone() for key, value in state.items() if isinstance(value, Tensor)} for state in states
-        ]
+        self.network = [tensor.detach().clone() for tensor in pl_module.prior.changing_tensors()]
+        states = [optimizer.state.get(parameter, {}) for parameter in pl_module.prior.fitted_parameters()]
+        self.moments = [_copied(state) for state in states]
 
     @torch.no_grad()
     def restore(self, pl_module: DeepImagePrior, optimizer: torch.optim.Optimizer) -> None:
         """Write the copy back."""
-        for tensor, copy in zip(_network_tensors(pl_module), self.network, strict=True):
+        for tensor, copy in zip(pl_module.prior.changing_tensors(), self.network, strict=True):
             tensor.copy_(copy)
-        for parameter, moments in zip(pl_module.network.parameters(), self.moments, strict=True):
+        for parameter, moments in zip(pl_module.prior.fitted_parameters(), self.moments, strict=True):
             if moments:
-                for key, copy in moments.items():
-                    optimizer.state[parameter][key].copy_(copy)
+                optimizer.state[parameter] = _copied(moments)
             else:
                 optimizer.state.pop(parameter, None)
 
 
-def _network_tensors(pl_module: DeepImagePrior) -> Iterator[Tensor]:
-    yield from pl_module.network.parameters()
-    yield from pl_module.network.buffers()
+def _copied(value: Any) -> Any:
+    """Copy the tensors of nested dictionaries and lists, as optimisers keep them."""
+    if isinstance(value, Tensor):
+        return value.clone()
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list) else value
 
 
 class DivergenceGuard(Stateful, pl.Callback):
@@ -152,9 +152,10 @@ class DivergenceGuard(Stateful, pl.Callback):
         self._previous: Tensor | None = None
         self._diverged = torch.zeros((), dtype=torch.bool, device=pl_module.device)
         self._looks_every = self.check_every or (1 if pl_module.device.type == "cpu" else 25)
-        observation = pl_module.observation
+        observation = pl_module.problem.observation
         low, high = observation.aminmax()
-        self._flat = float(high - low) * _FLAT  # 0 for a flat picture: any output may be as flat
+        # 0 for a flat picture: any output may be as flat. Images lie in [0, 1], whatever an operator makes of them.
+        self._flat = min(float(high - low), 1.0) * _FLAT
         constant = psnr(observation.mean(dim=(2, 3), keepdim=True).expand_as(observation), observation)
         self._constant = float(constant)
 
@@ -238,17 +239,17 @@ class DivergenceGuard(Stateful, pl.Callback):
 
     def _remedy(self, iteration: int, trainer: pl.Trainer, optimizer: torch.optim.Optimizer) -> None:
         """Take the next remedy, or end the fit."""
-        group, times = optimizer.param_groups[0], len(self.restored_at) - self._since
+        times = len(self.restored_at) - self._since
         self._since = len(self.restored_at)
         if self.escalate and self._lowered < _TIMES:
             self._lowered += 1
-            group["lr"] *= _SMALLER
-            self.remedies.append({"iteration": iteration, "lr": group["lr"]})
-            log.warning("iteration %d: restored %d times; goes on with lr=%g", iteration, times, group["lr"])
+            lr = _scale_learning_rate(trainer, optimizer, _SMALLER)
+            self.remedies.append({"iteration": iteration, "lr": lr})
+            log.warning("iteration %d: restored %d times; goes on with lr=%g", iteration, times, lr)
             return
         trainer.should_stop = True
         if self.escalate and self.next_precision is not None:
-            group["lr"] /= _SMALLER**self._lowered
+            _scale_learning_rate(trainer, optimizer, 1 / _SMALLER**self._lowered)
             self._lowered = 0
             self.wants_precision = self.next_precision
             self.remedies.append({"iteration": iteration, "precision": self.next_precision})
@@ -256,3 +257,14 @@ class DivergenceGuard(Stateful, pl.Callback):
         else:
             self.gave_up = True
             log.warning("iteration %d: restored %d times, and nothing is left to try; it ends here", iteration, times)
+
+
+def _scale_learning_rate(trainer: pl.Trainer, optimizer: torch.optim.Optimizer, factor: float) -> float:
+    """Scale the learning rate, and what a scheduler makes it from; returns that of the first tensors."""
+    for group in optimizer.param_groups:
+        for key in {"lr", "initial_lr", "max_lr", "min_lr"} & {*group}:
+            group[key] *= factor
+    for plan in trainer.lr_scheduler_configs:
+        if hasattr(plan.scheduler, "base_lrs"):
+            plan.scheduler.base_lrs = [lr * factor for lr in plan.scheduler.base_lrs]
+    return float(optimizer.param_groups[0]["lr"])

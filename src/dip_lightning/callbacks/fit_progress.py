@@ -2,7 +2,6 @@
 
 import math
 import time
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -13,7 +12,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from dip_lightning.checks import check_flag, check_number
 from dip_lightning.curves import Curves
-from dip_lightning.data import ImageDataModule
 from dip_lightning.module import DeepImagePrior
 
 __all__ = ["FitProgress"]
@@ -34,6 +32,9 @@ class FitProgress(ProgressBar):
     On a terminal it is a bar that is redrawn four times a second by a thread of its own. Elsewhere (a log file, a
     pipe) it is a plain line every ``line_every`` seconds. Values come from the CPU as they are, and from an
     accelerator only every ``log_every_n_steps`` iterations, when the curves are copied anyway.
+
+    Attributes:
+        about: What is fitted, set by the fit.
     """
 
     def __init__(self, line_every: float = 15.0, title: str | None = None, bar: bool = True) -> None:
@@ -52,6 +53,7 @@ class FitProgress(ProgressBar):
         self.line_every = check_number(name, line_every, 0, low_open=True, example=15)
         self.bar = check_flag("callbacks.fit_progress.bar", bar)
         self.title = "" if title is None else escape(str(title))
+        self.about = ""
         self._console = Console(stderr=True, emoji=False)
         self._bar: Progress | None = None
         self._task = TaskID(0)
@@ -71,7 +73,8 @@ class FitProgress(ProgressBar):
         self._values = ""
         if self._enabled:
             head = f"{self.title}  " if self.title else ""
-            self._console.print(f"{head}{_introduce(trainer, pl_module)}", soft_wrap=True, highlight=False)
+            about = f"{escape(self.about)}; " if self.about else ""
+            self._console.print(f"{head}{about}{_introduce(trainer, pl_module)}", soft_wrap=True, highlight=False)
         if self._enabled and self.bar and self._console.is_terminal:
             self._bar = Progress(
                 *([TextColumn("{task.description}")] if self.title else []),
@@ -124,26 +127,18 @@ class FitProgress(ProgressBar):
 
 
 def _introduce(trainer: pl.Trainer, pl_module: DeepImagePrior) -> str:
-    """Say what is about to be fitted, how noisy it is, and what memory it takes."""
-    data = trainer.datamodule  # type: ignore[attr-defined]
+    """Say how long the fit may be, and what memory it takes."""
     first = pl_module.first_iteration
     limit = f"at most {first + int(trainer.num_training_batches)} iterations"
     if first > 0:
         limit = f"going on after {first} of {limit}"
-    if not isinstance(data, ImageDataModule):
-        return limit
-    observation = data.observation
-    _, channels, height, width = observation.noisy.shape
-    kind = "grey" if channels == 1 else "colour"
-    name = escape(Path(observation.source).name)
-    sigma = f"noise σ = {observation.sigma:.1f} of 255 ({observation.sigma_source})"
     memory = pl_module.memory_estimate_mb
     taken = "" if memory is None else f", about {memory / 1000:.1f} GB of memory"
     program, compiling = pl_module.program, ""
     if program is not None:
         long = "compiled first, which can take minutes"
         compiling = f"; the network is {long if program.builds_kernels else 'captured first'}"
-    return f"{name}: {height}x{width}, {kind}, {sigma}; {limit}{taken}{compiling}"
+    return f"{limit}{taken}{compiling}"
 
 
 def _describe(curves: Curves, iteration: int) -> str:

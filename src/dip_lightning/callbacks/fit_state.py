@@ -32,11 +32,11 @@ def capture(trainer: pl.Trainer, module: DeepImagePrior) -> dict[str, Any]:
         "global_step": module.iterate.iteration + 1,
         "state_dict": module.state_dict(),
         "optimizer_states": [optimizer.state_dict() for optimizer in trainer.optimizers],
+        "lr_schedulers": [plan.scheduler.state_dict() for plan in trainer.lr_scheduler_configs],
         "precision": trainer.precision_plugin.state_dict(),
         "callbacks": {callback.state_key: callback.state_dict() for callback in callbacks},
         "iterate": dict(vars(module.iterate)),
         "curves": module.curves.state_dict(),
-        "objective": {"target": module.target, "weight": module.weight},
         "random": {"cpu": torch.get_rng_state()},
     }
     if module.device.type == "cuda":
@@ -59,11 +59,12 @@ def put_back(state: dict[str, Any], trainer: pl.Trainer, module: DeepImagePrior)
     module.load_state_dict(state["state_dict"])
     for optimizer, optimizer_state in zip(trainer.optimizers, state["optimizer_states"], strict=True):
         optimizer.load_state_dict(optimizer_state)
+    for plan, scheduler_state in zip(trainer.lr_scheduler_configs, state["lr_schedulers"], strict=True):
+        plan.scheduler.load_state_dict(scheduler_state)
     if state["precision"] and trainer.precision_plugin.state_dict():  # fp16's scale of the loss
         trainer.precision_plugin.load_state_dict(state["precision"])
     module.iterate = Iterate(**state["iterate"])
     module.curves.load_state_dict(state["curves"])
-    module.target, module.weight = state["objective"]["target"], state["objective"]["weight"]
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if state["callbacks"].get(callback.state_key):
             callback.load_state_dict(state["callbacks"][callback.state_key])
@@ -76,7 +77,7 @@ def put_back(state: dict[str, Any], trainer: pl.Trainer, module: DeepImagePrior)
 
 def _to(module: DeepImagePrior) -> Callable[[Tensor], Tensor]:
     """What brings a tensor to the device of a fit, and from float32 to float64 or back if that is what it is in."""
-    device, dtype = module.device, module.observation.dtype
+    device, dtype = module.device, module.problem.observation.dtype
 
     def move(tensor: Tensor) -> Tensor:
         return tensor.to(device, dtype if tensor.dtype in (torch.float32, torch.float64) else tensor.dtype)

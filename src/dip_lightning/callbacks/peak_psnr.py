@@ -36,7 +36,7 @@ class PeakPSNR(pl.Callback):
         self, trainer: pl.Trainer, pl_module: DeepImagePrior, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Record this iteration, on the device."""
-        clean = pl_module.clean
+        clean = pl_module.problem.clean
         if clean is None:
             return
         iterate, curves = pl_module.iterate, pl_module.curves

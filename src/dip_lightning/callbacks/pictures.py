@@ -31,7 +31,7 @@ class Pictures(pl.Callback):
         """Show what is fitted and, where there is one, the clean image."""
         self._shown = pl_module.first_iteration - 1
         if pl_module.first_iteration == 0:
-            _show(trainer.loggers, {"observation": pl_module.observation, "clean": pl_module.clean}, 0)
+            _show(trainer.loggers, {"observation": pl_module.problem.observation, "clean": pl_module.problem.clean}, 0)
 
     def on_train_batch_end(  # type: ignore[override]
         self, trainer: pl.Trainer, pl_module: DeepImagePrior, outputs: Any, batch: Any, batch_idx: int

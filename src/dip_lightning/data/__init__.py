@@ -17,8 +17,8 @@ from dip_lightning.data.image_io import SUFFIXES, read_image, write_image
 from dip_lightning.data.picture import Picture, picture_from_array
 
 if TYPE_CHECKING:
-    from dip_lightning.data.datamodule import ImageDataModule
     from dip_lightning.data.observation import SAMPLE_PREFIX, SAMPLES, Observation, load_observation
+    from dip_lightning.data.source import ImageSource
 
 __all__ = [
     "SAMPLES",
@@ -27,7 +27,7 @@ __all__ = [
     "DefaultNoise",
     "Degradation",
     "GaussianNoise",
-    "ImageDataModule",
+    "ImageSource",
     "ImpulseNoise",
     "JpegCompression",
     "NoDegradation",
@@ -43,7 +43,7 @@ __all__ = [
 
 # What needs torch is loaded when it is asked for: comparing pictures does not.
 _WITH_TORCH = {
-    "ImageDataModule": "datamodule",
+    "ImageSource": "source",
     "Observation": "observation",
     "SAMPLES": "observation",
     "SAMPLE_PREFIX": "observation",

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import skimage.data
@@ -20,6 +21,9 @@ from dip_lightning.data.noise_level import clipped_noise, estimate_noise, is_cor
 from dip_lightning.data.picture import LARGEST_AREA, Picture, picture_from_array
 from dip_lightning.errors import UserError
 
+if TYPE_CHECKING:
+    from dip_lightning.problems.operators.operator import Operator
+
 __all__ = ["SAMPLES", "SAMPLE_PREFIX", "Observation", "load_observation"]
 
 # Photographs that scikit-image brings along; `image.path=skimage:NAME` picks one.
@@ -31,12 +35,12 @@ _SMALLEST_SIDE = 8
 
 @dataclass(frozen=True)
 class Observation:
-    """An image to be restored.
+    """What was read, and what is known of it.
 
     Attributes:
-        noisy: The observation y, (1, C, H, W) float64; in [0, 1] unless the noise was not clipped.
-        clean: The clean image x, of the same shape, in [0, 1]; None for a picture of which there is none.
-        picture: The file that y came from: format, mode, depth and alpha of what will be handed back.
+        noisy: The observation y, (1, C_y, H_y, W_y) float64; in [0, 1] unless the noise was not clipped.
+        clean: The clean image x, (1, C, H, W) in [0, 1]; None for a picture of which there is none.
+        picture: Format, mode, depth and alpha of what will be handed back, as large as x.
         source: Where it came from, for records.
         sigma: Standard deviation of the noise on the scale 0 to 255.
         sigma_source: Where σ comes from: ``"given"``, ``"added"`` (with the noise) or ``"estimated"`` from ``noisy``.
@@ -57,20 +61,36 @@ class Observation:
     correlated: bool
     objective: str
 
-    def cropped(self, top: int, left: int, height: int, width: int) -> "Observation":
-        """Return a rectangle of it, in pixels, with the noise of the whole; the caller checks that it lies inside.
+    @property
+    def picture_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of the image x."""
+        return int(self.picture.samples.shape[2]), self.picture.height, self.picture.width
+
+    def cropped(self, top: int, left: int, height: int, width: int, scale: int = 1) -> "Observation":
+        """Return a rectangle of it, in pixels of x, with the noise of the whole; the caller checks that it lies inside.
+
+        ``scale`` is how many of them there are for one of y, along each side; the rectangle is aligned to it.
 
         Its picture is a PNG of 16 bits without alpha, whatever the whole is, so that what is handed back is rounded
         but little before it is put together with others.
         """
         part = np.s_[:, :, top : top + height, left : left + width]
+        seen = np.s_[:, :, *(slice(a // scale, (a + b) // scale) for a, b in ((top, height), (left, width)))]
         samples = self.picture.cropped(top, left, height, width).to_unit() * np.iinfo(np.uint16).max
         return replace(
             self,
-            noisy=self.noisy[part].contiguous(),
+            noisy=self.noisy[seen].contiguous(),
             clean=None if self.clean is None else self.clean[part].contiguous(),
             picture=Picture(np.rint(samples).astype(np.uint16)),
         )
+
+    def describe(self) -> str:
+        """Say in a few words what it is and how noisy: ``"photo.png: 64x64, grey, noise σ = 25.0 of 255 (added)"``."""
+        _, channels, height, width = self.noisy.shape
+        kind = {1: "grey", 3: "colour"}.get(channels, f"{channels} channels")
+        large = "" if self.noisy.shape[1:] == self.picture_shape else f" of {self.picture.height}x{self.picture.width}"
+        noise = f"noise σ = {self.sigma:.1f} of 255 ({self.sigma_source})"
+        return f"{Path(self.source).name}: {height}x{width}{large}, {kind}, {noise}"
 
     @cached_property
     def digest(self) -> str:
@@ -89,8 +109,9 @@ def load_observation(
     crop: int | Sequence[int] | None = None,
     size: int | Sequence[int] | None = None,
     sigma: float | None = None,
+    operator: "Operator | None" = None,
 ) -> Observation:
-    """Read a picture, choose a part of it and corrupt it.
+    """Read a picture, choose a part of it, and make an observation of it unless it is one.
 
     Args:
         path: An image file, ``skimage:NAME`` for a sample, or an array of samples (H, W[, C]), uint8 or uint16.
@@ -100,6 +121,7 @@ def load_observation(
         size: Longest side in pixels, or ``[height, width]``, after cropping; None to leave it.
         sigma: Standard deviation of the noise on the scale 0 to 255, if you know better than what is added or
             estimated. It adds nothing.
+        operator: How y arises from the image, before noise is added; None for the identity.
 
     Returns:
         The observation.
@@ -111,6 +133,7 @@ def load_observation(
         is_sample = isinstance(path, str) and path.startswith(SAMPLE_PREFIX)
         degradation = degradation.choose(is_sample=is_sample and clean is None)
     picture = _resize(_crop(_read(path), crop), size)
+    scale = 1 if operator is None else operator.scale or 1
     if min(picture.height, picture.width) < _SMALLEST_SIDE:
         raise UserError(
             f"a picture of {picture.height}x{picture.width} pixels",
@@ -126,14 +149,21 @@ def load_observation(
                 "a picture that is noisy already",
                 "try degradation=none, or leave image.clean out",
             )
-        truth = _resize(_crop(_read(clean, "image.clean"), crop), size).to_unit()
-        if truth.shape != exact.shape:
+        truth = _resize(_crop(_read(clean, "image.clean"), crop, scale), size, scale).to_unit()
+        expected = _image_shape(exact, operator)
+        if truth.shape != expected:
+            told = "as image.path has" if scale == 1 else "which image.path calls for"
             raise UserError(
-                f"image.clean of {_describe(truth)}", f"{_describe(exact)}, as image.path has", "name its clean image"
+                f"image.clean of {_describe(truth.shape)}", f"{_describe(expected)}, {told}", "name its clean image"
             )
     elif not isinstance(degradation, NoDegradation):
         truth = exact
+        if operator is not None:
+            operator.check_image(picture.height, picture.width)
+            exact = _observe(exact, operator)
     noisy = degradation(exact)
+    height, width, _ = _image_shape(exact, operator)
+    picture = _resize(picture, None if (height, width) == (picture.height, picture.width) else [height, width])
     estimated = estimate_noise(noisy)
     if sigma is not None:
         level, origin = check_number("image.sigma", sigma, 0, 255, example=25), "given"
@@ -175,10 +205,26 @@ def _read(path: str | Path | NDArray[np.generic], name: str = "image.path") -> P
     return picture_from_array(getattr(skimage.data, sample)())
 
 
-def _crop(picture: Picture, crop: int | Sequence[int] | None) -> Picture:
+def _observe(image: NDArray[np.float64], operator: "Operator") -> NDArray[np.float64]:
+    """Apply an operator to (H, W, C)."""
+    with torch.no_grad():
+        seen: NDArray[np.float64] = operator(_to_tensor(image))[0].permute(1, 2, 0).numpy()
+    return seen
+
+
+def _image_shape(observed: NDArray[np.float64], operator: "Operator | None") -> tuple[int, int, int]:
+    """(H, W, C) of the image that an observation (H_y, W_y, C_y) is of."""
+    height, width, channels = observed.shape
+    if operator is not None:
+        channels, height, width = operator.image_shape((channels, height, width))
+    return height, width, channels
+
+
+def _crop(picture: Picture, crop: int | Sequence[int] | None, scale: int = 1) -> Picture:
+    """Cut out a part; what ``crop`` counts are blocks of ``scale`` × ``scale`` pixels."""
     if crop is None:
         return picture
-    height, width = picture.height, picture.width
+    height, width = picture.height // scale, picture.width // scale
     if isinstance(crop, int):
         side = check_integer("image.crop", crop, 1, example=128)
         top, left, rows, columns = (height - side) // 2, (width - side) // 2, side, side
@@ -190,19 +236,21 @@ def _crop(picture: Picture, crop: int | Sequence[int] | None) -> Picture:
             f"a part of the picture of {height}x{width} pixels",
             f"try image.crop={min(height, width)}",
         )
-    return picture.cropped(top, left, rows, columns)
+    return picture.cropped(*(scale * edge for edge in (top, left, rows, columns)))
 
 
-def _resize(picture: Picture, size: int | Sequence[int] | None) -> Picture:
+def _resize(picture: Picture, size: int | Sequence[int] | None, scale: int = 1) -> Picture:
+    """Resize; what ``size`` counts are blocks of ``scale`` × ``scale`` pixels."""
     if size is None:
         return picture
     if isinstance(size, int):
         longest = check_integer("image.size", size, 1, example=512)
-        scale = longest / max(picture.height, picture.width)
-        rows, columns = max(1, round(picture.height * scale)), max(1, round(picture.width * scale))
+        ratio = longest / max(picture.height, picture.width)
+        rows, columns = max(1, round(picture.height * ratio)), max(1, round(picture.width * ratio))
     else:
         rows, columns = _whole_numbers("image.size", size, 2, "[height,width]")
         check_integer("image.size", min(rows, columns), 1, example=512)
+    rows, columns = scale * rows, scale * columns
     if rows * columns > LARGEST_AREA:
         raise UserError(f"image.size={_plain(size)}", "at most 178 megapixels", "try image.size=512")
 
@@ -237,8 +285,8 @@ def _plain(value: object) -> str:
     return str(value).replace(" ", "")
 
 
-def _describe(image: NDArray[np.float64]) -> str:
-    height, width, channels = image.shape
+def _describe(shape: tuple[int, ...]) -> str:
+    height, width, channels = shape
     return f"{height}x{width} pixels and {channels} {'channel' if channels == 1 else 'channels'}"
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,17 +17,19 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException  # 
 from torch import nn
 
 from dip_lightning.callbacks import Checkpoint, Interrupt, OutputEMA
-from dip_lightning.checks import check_choice, check_flag, check_integer
+from dip_lightning.checks import check_choice, check_flag, check_integer, check_number
 from dip_lightning.compilation import Program, choose_compilation
 from dip_lightning.config.compose import build, config_folder
 from dip_lightning.config.messages import of_unknown_keys
-from dip_lightning.data import ImageDataModule, Observation
+from dip_lightning.data import ImageSource, Observation, Picture
+from dip_lightning.data.noise_level import estimate_noise
 from dip_lightning.errors import UserError
+from dip_lightning.fitting.own import Own
 from dip_lightning.fitting.settings import FitSettings, read_settings
-from dip_lightning.models.hourglass import Hourglass
 from dip_lightning.module import DeepImagePrior
 from dip_lightning.precision import Precision
-from dip_lightning.problems.data_terms import OBJECTIVES
+from dip_lightning.priors import Prior, UniformInput
+from dip_lightning.problems import DATA_TERMS, Problem
 from dip_lightning.system import environment
 
 __all__ = ["Fit", "Sources", "build_data", "build_fit"]
@@ -43,21 +46,21 @@ class Fit:
 
     Attributes:
         settings: What the configuration says besides that.
-        data: Counts the iterations, and holds the observation.
-        module: The network and its objective.
+        data: The picture, and how many iterations it calls for.
+        module: The prior and the problem.
         trainer: Runs the fit, with its callbacks and loggers.
         precision: The arithmetic.
         git_commit: The commit that the fit began with; the checkout may change while it runs.
-        build_narrower: Builds another network of the same kind, with as many channels as it is told.
+        build_narrower: Builds another prior of the same kind, with as many channels as it is told.
     """
 
     settings: FitSettings
-    data: ImageDataModule
+    data: ImageSource
     module: DeepImagePrior
     trainer: pl.Trainer
     precision: Precision
     git_commit: str | None
-    build_narrower: Callable[[int], nn.Module]
+    build_narrower: Callable[[int], Prior]
 
     def find(self, kind: type[Part]) -> Part | None:
         """Return the callback of a kind, or None where it was left out."""
@@ -72,6 +75,7 @@ def build_fit(
     pictures: Sources,
     first: int = 0,
     observation: Observation | None = None,
+    own: Own | None = None,
 ) -> Fit:
     """Build everything; whatever is wrong with the settings shows here, before anything is computed.
 
@@ -82,6 +86,7 @@ def build_fit(
         pictures: Samples or file names to take instead of those of the configuration: ``path`` and ``clean``.
         first: The iteration to begin with; not 0 in a fit that goes on where an earlier one ended.
         observation: What to fit instead of reading a picture.
+        own: Objects to take instead of building them.
 
     Returns:
         The fit, before its first iteration.
@@ -92,19 +97,31 @@ def build_fit(
     seed = check_integer("seed", cfg.seed, 0, 2**32 - 1, example=0)
     select = check_choice("select", cfg.select, ("averaged", "one_pass"))
     check_flag("save_checkpoint", cfg.save_checkpoint)
-    data = build_data(cfg, pictures)
-    data.first = first
+    own = Own() if own is None else own
+    data = build_data(cfg, pictures, own)
     if observation is not None:
         data.take(observation)
     trainer = _build_trainer(cfg, run_folder, precision, first)
     precision.check_device(trainer.strategy.root_device)
     # Drawing the weights is the first thing that the seed decides.
     torch.manual_seed(seed)
-    network = _build_network(cfg, data.observation)
-    program = _build_program(cfg, network, data, trainer.strategy.root_device)
-    module = _build_module(cfg, network, program, data.observation, seed)
+    prior, problem = _build_prior(cfg, data.observation, own), _build_problem(cfg, data.observation, own)
+    pixels, device = math.prod(problem.shape[1:]), trainer.strategy.root_device
+    module = DeepImagePrior(
+        prior,
+        problem,
+        iterations=data.iterations,
+        optimizer=own.optimizer
+        or partial(torch.optim.Adam, lr=check_number("lr", cfg.lr, 0, low_open=True, example=0.01)),
+        scheduler=own.scheduler,
+        select=select,
+        seed=seed,
+        program=_build_program(cfg, prior.network, pixels, data.iterations, device),
+    )
     module.first_iteration = first
-    narrower = partial(_build_network, cfg, data.observation)
+    if check_flag("channels_last", cfg.channels_last):
+        module.to(memory_format=torch.channels_last)
+    narrower = partial(_build_prior, cfg, data.observation, own)
     fit = Fit(read_settings(cfg), data, module, trainer, precision, environment.git_commit(), narrower)
     if select == "averaged" and fit.find(OutputEMA) is None:
         raise UserError("select=averaged without output_ema", "the callback that averages", "try select=one_pass")
@@ -114,17 +131,26 @@ def build_fit(
     return fit
 
 
-def build_data(cfg: DictConfig, pictures: Sources) -> ImageDataModule:
+def build_data(cfg: DictConfig, pictures: Sources, own: Own) -> ImageSource:
     """Build what reads the picture; nothing is read yet.
 
     Args:
         cfg: The composed configuration.
         pictures: Samples or file names to take instead of those of the configuration: ``path`` and ``clean``.
+        own: Objects to take instead of building them.
 
     Raises:
         UserError: A setting does not allow what was asked.
     """
-    data: ImageDataModule = build(cfg.image, degradation=build(cfg.degradation), iterations=cfg.iterations, **pictures)
+    data: ImageSource = build(
+        cfg.image,
+        degradation=build(cfg.degradation),
+        iterations=cfg.iterations,
+        operator=build_operator(cfg, own),
+        **pictures,
+    )
+    if isinstance(own.problem, Problem):
+        data.take(_observation_of(own.problem))
     return data
 
 
@@ -176,8 +202,19 @@ def _callback(name: Any, node: Any) -> pl.Callback:
     return callback
 
 
-def _build_network(cfg: DictConfig, observation: Observation, channels: int | None = None) -> nn.Module:
-    """Build the network; the switches at the top of the configuration win over those of the model."""
+def _build_prior(cfg: DictConfig, observation: Observation, own: Own, channels: int | None = None) -> Prior:
+    """Build the prior; the switches at the top of the configuration win over those of the model."""
+    if isinstance(own.model, Prior):
+        return deepcopy(own.model)
+    policy = own.input
+    if policy is None:
+        # The original's values: 1/20 for σ = 50, else 1/30.
+        by_noise = {"std": 1 / 20 if observation.sigma >= 50 else 1 / 30}
+        policy = build(cfg.input, **(by_noise if cfg.input.get("std", 0) is None else {}))
+    draw = UniformInput(cfg.input_scale)
+    image_channels = observation.picture_shape[0]
+    if own.model is not None:
+        return Prior(deepcopy(own.model), draw=draw, policy=policy, input_channels=cfg.model.input_channels or 32)
     switches: dict[str, Any] = {"dropout": cfg.dropout} | ({} if channels is None else {"channels": channels})
     if "residual" in cfg.model:
         switches["residual"] = cfg.residual
@@ -185,43 +222,62 @@ def _build_network(cfg: DictConfig, observation: Observation, channels: int | No
         raise UserError(
             f"residual={cfg.residual}", "a network with residual blocks", "try model=resunet or model=resnet"
         )
-    network: nn.Module = build(cfg.model, output_channels=observation.noisy.shape[1], **switches)
-    if isinstance(network, Hourglass):
-        # Before the memory is estimated, for which the network is run on a picture as large as its levels need.
-        network.check_size(*observation.noisy.shape[-2:])
-    return network
+    asked = policy.input_channels(image_channels)
+    switches |= {} if asked is None else {"input_channels": asked}
+    return Prior(build(cfg.model, output_channels=image_channels, **switches), draw=draw, policy=policy)
 
 
-def _build_program(cfg: DictConfig, network: nn.Module, data: ImageDataModule, device: torch.device) -> Program | None:
-    pixels = math.prod(data.observation.noisy.shape[-2:])
-    compilation = choose_compilation(cfg.compile, device, pixels, data.iterations)
+def _build_problem(cfg: DictConfig, observation: Observation, own: Own) -> Problem:
+    if isinstance(own.problem, Problem):
+        return own.problem
+    terms = own.regularizers
+    if terms is None:
+        terms = {str(name): build(node) for name, node in cfg.regularizers.items() if node is not None}
+    data_term = own.objective
+    if data_term is None:
+        data_term = DATA_TERMS[check_choice("objective", cfg.objective or observation.objective, DATA_TERMS)]
+    # float32 here; Lightning converts the module, images included, to what the precision asks for.
+    return Problem(
+        observation.noisy.float(),
+        None if observation.clean is None else observation.clean.float(),
+        operator=build_operator(cfg, own),
+        data_term=data_term,
+        regularizers=terms,
+        sigma=observation.sigma_in_force,
+    )
+
+
+def build_operator(cfg: DictConfig, own: Own) -> Any:
+    """Build the forward operator, or take the one that was given."""
+    if isinstance(own.problem, Problem):
+        return own.problem.operator
+    return build(cfg.problem) if own.problem is None else own.problem
+
+
+def _observation_of(problem: Problem) -> Observation:
+    """What a record says of a problem that was given; its image will be handed back with 16 bits a sample."""
+    noisy = problem.observation.detach().double().cpu()
+    estimated = estimate_noise(noisy[0].permute(1, 2, 0).numpy())
+    channels, height, width = problem.shape
+    sigma = estimated if problem.sigma is None else problem.sigma
+    return Observation(
+        noisy=noisy,
+        clean=None if problem.clean is None else problem.clean.detach().double().cpu(),
+        picture=Picture(np.zeros((height, width, channels), np.uint16)),
+        source="problem",
+        sigma=sigma,
+        sigma_source="estimated" if problem.sigma is None else "given",
+        sigma_estimated=estimated,
+        sigma_in_force=sigma,
+        correlated=False,
+        objective=getattr(problem.data_term, "__name__", type(problem.data_term).__name__),
+    )
+
+
+def _build_program(
+    cfg: DictConfig, network: nn.Module, pixels: int, iterations: int, device: torch.device
+) -> Program | None:
+    compilation = choose_compilation(cfg.compile, device, pixels, iterations)
     if compilation == "none":
         return None
     return Program(network.forward, compilation, required=cfg.compile != "auto")
-
-
-def _build_module(
-    cfg: DictConfig, network: nn.Module, program: Program | None, observation: Observation, seed: int
-) -> DeepImagePrior:
-    noise = cfg.input_noise_std
-    if noise is None:
-        # The original's values: 1/20 for σ = 50, else 1/30.
-        noise = 1 / 20 if observation.sigma >= 50 else 1 / 30
-    # float32 here; Lightning converts the module, images included, to what the precision asks for.
-    objective = OBJECTIVES[check_choice("objective", cfg.objective or observation.objective, OBJECTIVES)]
-    module = DeepImagePrior(
-        network,
-        observation.noisy.float(),
-        None if observation.clean is None else observation.clean.float(),
-        input_channels=cfg.model.input_channels,
-        input_scale=cfg.input_scale,
-        input_noise_std=noise,
-        lr=cfg.lr,
-        objective=objective,
-        sigma=observation.sigma_in_force,
-        seed=seed,
-        program=program,
-    )
-    if check_flag("channels_last", cfg.channels_last):
-        module.to(memory_format=torch.channels_last)
-    return module

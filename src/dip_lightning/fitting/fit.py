@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
-from dip_lightning.callbacks import Checkpoint, Detection, DivergenceGuard, Interrupt
+from dip_lightning.callbacks import Checkpoint, Detection, DivergenceGuard, FitProgress, Interrupt
 from dip_lightning.callbacks.fit_state import capture
 from dip_lightning.config.compose import build
 from dip_lightning.config.messages import of_compilation
@@ -23,6 +23,7 @@ from dip_lightning.errors import UserError
 from dip_lightning.fitting.build import Fit, Sources, build_data, build_fit
 from dip_lightning.fitting.isolation import isolated
 from dip_lightning.fitting.memory import check_memory, is_out_of_memory
+from dip_lightning.fitting.own import Own
 from dip_lightning.fitting.resume_check import check_same_fit, describe_fit
 from dip_lightning.fitting.selection import Outcome, log_final_figures, select, to_image
 from dip_lightning.fitting.summary import summarise
@@ -69,6 +70,7 @@ def fit(
     image: str | Path | NDArray[np.generic] | Observation | None = None,
     clean: str | Path | NDArray[np.generic] | None = None,
     resume: Path | None = None,
+    own: Own | None = None,
 ) -> FitResult:
     """Fit one image, or where ``cfg.tile`` is set and it is larger, its tiles one after another.
 
@@ -80,6 +82,7 @@ def fit(
         resume: A checkpoint of this fit to go on from, see :func:`~dip_lightning.fitting.resume_check.resumable`; None
             begins it, and removes what an earlier fit has left in ``run_folder``. Of tiles, those that are finished
             are kept.
+        own: Objects to take instead of building them from ``cfg``.
 
     Returns:
         The restored picture and everything that was measured.
@@ -95,7 +98,7 @@ def fit(
         pictures["path"] = image
     observation = image if isinstance(image, Observation) else None
     if cfg.tile is not None and observation is None:
-        data = build_data(cfg, pictures)
+        data = build_data(cfg, pictures, own or Own())
         height, width = data.observation.noisy.shape[-2:]
         tiles = Tiles(height, width, cfg.tile, cfg.overlap)
         if len(tiles) > 1:
@@ -106,7 +109,7 @@ def fit(
             return fit_tiles(cfg, run_folder, data, tiles)
         observation = data.observation  # no larger than a tile: a fit like any other
     sources = {"image": image, "clean": clean}
-    return _fit_whole(cfg, run_folder, pictures, observation, sources, resume)
+    return _fit_whole(cfg, run_folder, pictures, observation, sources, resume, own or Own())
 
 
 def _fit_whole(
@@ -116,6 +119,7 @@ def _fit_whole(
     observation: Observation | None,
     sources: Mapping[str, Any],
     resume: Path | None,
+    own: Own,
 ) -> FitResult:
     """Fit one image; ``observation`` instead of reading it."""
     state = None if resume is None else read_checkpoint(resume)
@@ -125,8 +129,9 @@ def _fit_whole(
         while True:
             with precision.in_force():
                 first = 0 if state is None else state["global_step"]
-                fit = build_fit(cfg, run_folder, precision, pictures, first, observation)
+                fit = build_fit(cfg, run_folder, precision, pictures, first, observation, own)
                 about = describe_fit(cfg, fit.data.observation, fit.data.iterations, **sources)
+                about["own"] = own.describe()
                 if state is not None and resume is not None:
                     check_same_fit(state, about, resume)
                 try:
@@ -210,6 +215,9 @@ def _prepare(fit: Fit, run_folder: Path | None, about: Mapping[str, Any], state:
     if checkpoint is not None:
         checkpoint.run_folder, checkpoint.resumed = run_folder if writes else None, state
         checkpoint.about = {**about, "precision_in_force": fit.precision.name}
+    progress = fit.find(FitProgress)
+    if progress is not None:
+        progress.about = fit.data.observation.describe()
     if guard is not None:
         guard.next_precision = fit.precision.higher(fit.trainer.strategy.root_device)
 
@@ -248,7 +256,7 @@ def _run(fit: Fit, state: Mapping[str, Any] | None) -> tuple[float, UserError | 
     environment.reset_peak_memory(fit.trainer.strategy.root_device)
     started, told = time.perf_counter(), None
     try:
-        fit.trainer.fit(fit.module, datamodule=fit.data)
+        fit.trainer.fit(fit.module)
     except Exception as error:
         if not is_out_of_memory(error):
             told = of_compilation(error)

@@ -16,6 +16,7 @@ from dip_lightning.callbacks import Detection, DivergenceGuard
 from dip_lightning.errors import UserError
 from dip_lightning.fitting.build import Fit
 from dip_lightning.precision import LIGHTNING_PRECISIONS
+from dip_lightning.priors import Prior
 from dip_lightning.stopping import WindowedVariance
 from dip_lightning.system import environment
 
@@ -105,8 +106,7 @@ class MemoryEstimate:
 
 
 def measure_step(
-    network: nn.Module,
-    input_channels: int,
+    prior: Prior,
     *,
     device: torch.device,
     weights: torch.dtype,
@@ -115,18 +115,16 @@ def measure_step(
     """Meter two iterations on small pictures. What grows, grows with the number of pixels.
 
     Args:
-        network: The network; it is not changed, and no random number is drawn.
-        input_channels: Channels of z.
+        prior: The prior; it is not changed, and no random number is drawn.
         device: Where the fit will run.
         weights: The type of the weights.
         autocast: The type that convolutions compute in, or None for that of the weights.
     """
-    copied = copy.deepcopy(network).to(device=device, dtype=weights).train()
-    # Large enough to be halved as often as the network does, and for activations to outweigh gradients.
-    side = max(int(getattr(network, "smallest_side", 2)) + 7, 40)
-    sides = (side, side + 16)
+    copied = copy.deepcopy(prior.network).to(device=device, dtype=weights).train()
+    sides = prior.trial_sides
+    shapes = [(1, *prior.input_shape(side, side)) for side in sides]
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        peaks = [_meter_step(copied, (1, input_channels, side, side), device, weights, autocast) for side in sides]
+        peaks = [_meter_step(copied, shape, device, weights, autocast) for shape in shapes]
     per_pixel = (peaks[1] - peaks[0]) / (sides[1] ** 2 - sides[0] ** 2)
     return StepMemory(peaks[0] - per_pixel * sides[0] ** 2, per_pixel)
 
@@ -157,25 +155,25 @@ def _meter_step(
     return float(overhead * meter.peak + columns)
 
 
-def estimate_memory(fit: Fit, *, lightning: str | None = None, network: nn.Module | None = None) -> MemoryEstimate:
+def estimate_memory(fit: Fit, *, lightning: str | None = None, prior: Prior | None = None) -> MemoryEstimate:
     """Estimate the peak memory of a fit.
 
     Args:
         fit: The fit, before it starts.
         lightning: Another precision to reckon with, as Lightning names it.
-        network: Another network to reckon with.
+        prior: Another prior to reckon with.
     """
     module, device = fit.module, fit.trainer.strategy.root_device
     weights, autocast = LIGHTNING_PRECISIONS[lightning or fit.precision.lightning]
-    network = module.network if network is None else network
-    step = measure_step(network, module.z.shape[1], device=device, weights=weights, autocast=autocast)
-    state = sum(tensor.numel() for tensor in network.state_dict().values()) * weights.itemsize
+    prior = module.prior if prior is None else prior
+    step = measure_step(prior, device=device, weights=weights, autocast=autocast)
+    state = sum(tensor.numel() for tensor in prior.network.state_dict().values()) * weights.itemsize
     # Adam's two moments; the guard's first weights, its copy of weights and moments, and the next one while it is made.
     copies = 2 + (7 if fit.find(DivergenceGuard) is not None else 0)
     on_cpu = device.type == "cpu"
     if not on_cpu or weights is not torch.float32:
         copies += 1  # the weights where, or as what, they are not yet
-    _, channels, height, width = module.observation.shape
+    channels, height, width = module.problem.shape
     images, window = _kept_images(fit)
     return MemoryEstimate(
         present=environment.present_memory(device),
@@ -189,7 +187,7 @@ def _kept_images(fit: Fit) -> tuple[int, int]:
     """How many images a fit keeps, and how many samples the stopping rules keep besides."""
     detection = fit.find(Detection)
     rules = [] if detection is None else list(detection.rules.values())
-    samples = fit.module.observation.numel()
+    samples = math.prod(fit.module.problem.shape)
     windows = [rule for rule in rules if isinstance(rule, WindowedVariance)]
     window = sum(rule.window * min(rule.max_samples, samples) for rule in windows)
     # One-pass and averaged output, the guard's, one in the making; for each rule its pick and what it compares with.
@@ -209,7 +207,7 @@ def check_memory(fit: Fit) -> MemoryEstimate:
     available = environment.available_memory(fit.trainer.strategy.root_device)
     if available is None or estimate.more <= _SHARE * available:
         return estimate
-    _, _, height, width = fit.module.observation.shape
+    _, height, width = fit.module.problem.shape
     raise UserError(
         f"{height}x{width} pixels take about {estimate.more / 1e9:.2f} GB more memory",
         f"at most {_SHARE * available / 1e9:.2f} GB",
@@ -226,13 +224,13 @@ def _cheaper(fit: Fit, estimate: MemoryEstimate, available: float) -> str:
     channels = int(fit.settings.structure["channels"]) // 2
     while channels >= 16:
         with torch.random.fork_rng(devices=[]):
-            network = fit.build_narrower(channels)
-        if estimate_memory(fit, network=network).more <= available:
+            prior = fit.build_narrower(channels)
+        if estimate_memory(fit, prior=prior).more <= available:
             ways.append(f"model.channels={channels}")
             break
         channels //= 2
     side = estimate.largest_side(available)
-    _, _, height, width = fit.module.observation.shape
+    _, height, width = fit.module.problem.shape
     if side >= 8:
         ways.append(f"image.crop={min(side, height, width)}")
     return f"try {', or '.join(ways)}" if ways else "use a machine with more"

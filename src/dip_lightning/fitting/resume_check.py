@@ -68,6 +68,9 @@ def check_same_fit(state: Mapping[str, Any], about: Mapping[str, Any], path: Pat
     if differing:
         there, here = (_told(differing[0], settings) for settings in (then, now))
         raise UserError(f"{path} is of a fit with {there}", here, "begin the fit anew")
+    if state["own"] != about["own"]:
+        told = ", ".join(f"{name} {kind}" for name, kind in state["own"].items()) or "none"
+        raise UserError(f"{path} is of a fit with objects of its own: {told}", "the same", "go on from Python")
     if state["shape"] != about["shape"]:
         raise UserError(f"{path} is of a picture of {_size(state)}", _size(about), "begin the fit anew")
     if state["digest"] != about["digest"]:

@@ -33,19 +33,20 @@ def summarise(fit: Fit, selected: Tensor, iteration: int, seconds: float) -> dic
     measured = fit.find(PeakPSNR)
     peaks = {} if measured is None else {name: peak.as_summary() for name, peak in measured.peaks.items()}
     averaged = peaks.get("averaged")
-    clean, quality, noisy = module.clean, None, None
+    clean, quality, noisy = module.problem.clean, None, None
     if clean is not None:
-        quality, noisy = float(psnr(selected.to(clean), clean)), float(psnr(module.observation, clean))
+        quality, seen = float(psnr(selected.to(clean), clean)), module.problem.observation
+        noisy = float(psnr(seen, clean)) if seen.shape == clean.shape else None
     interrupt = fit.find(Interrupt)
     guard, detection = fit.find(DivergenceGuard), fit.find(Detection)
     doubt = None if detection is None else _doubt(detection, observation)
     return {
         "model": settings.model,
-        "num_parameters": sum(parameter.numel() for parameter in module.network.parameters()),
+        "num_parameters": sum(parameter.numel() for parameter in module.prior.network.parameters()),
         "residual": settings.residual,
         "dropout": settings.dropout,
         "precision": settings.precision,
-        "precision_in_force": fit.precision.describe(next(module.network.parameters()).dtype),
+        "precision_in_force": fit.precision.describe(next(module.prior.network.parameters()).dtype),
         "seed": settings.seed,
         "device": environment.describe_device(device),
         "image": observation.source,
@@ -57,7 +58,7 @@ def summarise(fit: Fit, selected: Tensor, iteration: int, seconds: float) -> dic
         "sigma_estimated": observation.sigma_estimated,
         "sigma_in_force": observation.sigma_in_force,
         "objective": settings.objective or observation.objective,
-        "input_noise_std": module.input_noise_std,
+        "input_noise_std": module.prior.policy.std,
         "iterations": iterations,
         "seconds": round(seconds, 3),
         "seconds_per_iteration": (seconds - module.seconds_compiling) / max(iterations, 1),

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from dip_lightning.checks import check_choice, check_flag, check_integer
 from dip_lightning.errors import UserError
 from dip_lightning.models.layers import DROPOUT_PLACES, conv, conv_norm_act, make_dropout, make_output
+from dip_lightning.models.network import Network
 from dip_lightning.models.resampling import double
 
 __all__ = ["UPSAMPLES", "Hourglass"]
@@ -17,7 +18,7 @@ __all__ = ["UPSAMPLES", "Hourglass"]
 UPSAMPLES = ("bilinear", "nearest")
 
 
-class Hourglass(nn.Module, ABC):
+class Hourglass(Network, ABC):
     """An encoder-decoder with skip connections; each level halves height and width, and doubles them again.
 
     Level ``i`` maps its input ``x`` to ``decoder_i(concat(skip_i(x), upsample(inner(encoder_i(x)))))``, where
@@ -64,12 +65,15 @@ class Hourglass(nn.Module, ABC):
             UserError: A value is not allowed.
         """
         super().__init__()
-        check_integer("model.input_channels", input_channels, 1, example=32)
+        self.input_channels = check_integer("model.input_channels", input_channels, 1, example=32)
         check_integer("model.output_channels", output_channels, 1, example=3)
         check_integer("model.channels", channels, 1, example=128)
         check_integer("model.skip_channels", skip_channels, 0, example=4)
         check_integer("model.levels", levels, 1, example=5)
         self.hourglass = check_flag("model.hourglass", hourglass)
+        # Below it the input is continued by reflection: the innermost feature map must be at least 2×2, since
+        # reflection needs two pixels, and so does a batch statistic.
+        self.smallest_side = 2**levels + 1 if hourglass else 2
         self.upsample = check_choice("model.upsample", upsample, UPSAMPLES)
         self.padding = padding
         self.activation = activation
@@ -106,16 +110,8 @@ class Hourglass(nn.Module, ABC):
         """Make the dropout layer that stands inside a block; none where dropout stands only between blocks."""
         return make_dropout(self._inner_dropout, self._dropout_kind)
 
-    @property
-    def smallest_side(self) -> int:
-        """Height or width in pixels below which the input is continued by reflection.
-
-        The innermost feature map must be at least 2×2: reflection needs two pixels, and so does a batch statistic.
-        """
-        return 2 ** len(self.encoders) + 1 if self.hourglass else 2
-
     def check_size(self, height: int, width: int) -> None:
-        """Refuse an image that :attr:`smallest_side` cannot be reflected from.
+        """Refuse an image that cannot be continued by reflection to :attr:`smallest_side`.
 
         Raises:
             UserError: The image is too small for so many levels.

@@ -11,11 +11,12 @@ from dip_lightning.models.layers import (
     make_dropout,
     make_output,
 )
+from dip_lightning.models.network import Network
 
 __all__ = ["ResNet"]
 
 
-class ResNet(nn.Module):
+class ResNet(Network):
     """The residual network of the DIP code: no down- or upsampling anywhere.
 
     With the default arguments it has the 1,665,411 parameters of Table 1 in the paper. Blocks pad with zeros and
@@ -57,7 +58,7 @@ class ResNet(nn.Module):
             UserError: A value is not allowed.
         """
         super().__init__()
-        check_integer("model.input_channels", input_channels, 1, example=32)
+        self.input_channels = check_integer("model.input_channels", input_channels, 1, example=32)
         check_integer("model.output_channels", output_channels, 1, example=3)
         check_integer("model.channels", channels, 1, example=128)
         check_integer("model.num_blocks", num_blocks, 1, example=5)

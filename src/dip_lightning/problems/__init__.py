@@ -1,1 +1,9 @@
-"""What is asked: the observation, the operator it was seen through, and the terms that a fit minimises."""
+"""What is asked: the observation, the operator that it was seen through, and the terms that a fit minimises."""
+
+from dip_lightning.problems.data_terms import DATA_TERMS
+from dip_lightning.problems.operators.downsample import Downsample
+from dip_lightning.problems.operators.operator import Identity, Operator
+from dip_lightning.problems.problem import Problem
+from dip_lightning.problems.total_variation import TotalVariation
+
+__all__ = ["DATA_TERMS", "Downsample", "Identity", "Operator", "Problem", "TotalVariation"]

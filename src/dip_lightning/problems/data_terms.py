@@ -1,4 +1,4 @@
-"""What a fit minimises: plain functions of a prediction and the observation, one loss a sample; the fit takes the mean.
+"""Data terms: plain functions of a prediction and the observation, one loss a sample; the fit takes the mean.
 
 All tensors are (1, C, H, W), images in [0, 1]. Which one suits depends on the noise: each is, up to constants, the
 negative log-likelihood of one kind.
@@ -10,17 +10,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["OBJECTIVES", "huber", "l1", "mse", "poisson"]
+__all__ = ["DATA_TERMS", "huber", "l1", "mse", "poisson"]
 
 # Where the Huber loss turns from quadratic to linear: at about the standard deviation of strong noise (σ = 25 is 0.1).
 HUBER_DELTA = 0.1
 
-# Smaller values are taken for this one by the logarithm of the Poisson objective.
+# Smaller values are taken for this one by the logarithm of the Poisson term.
 DARKEST = 1e-3
 
 
 def mse(prediction: Tensor, observation: Tensor) -> Tensor:
-    """Squared error, for Gaussian noise: the objective ‖A(f_θ(z)) − y‖² of Deep Image Prior.
+    """Squared error, for Gaussian noise: the ‖A(f_θ(z)) − y‖² of Deep Image Prior.
 
     Args:
         prediction: A(f_θ(z)), the network's output seen through the forward operator.
@@ -76,5 +76,5 @@ def poisson(prediction: Tensor, observation: Tensor) -> Tensor:
     )
 
 
-# The choices of `objective=`.
-OBJECTIVES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": mse, "l1": l1, "huber": huber, "poisson": poisson}
+# The choices of `data_term=`.
+DATA_TERMS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": mse, "l1": l1, "huber": huber, "poisson": poisson}

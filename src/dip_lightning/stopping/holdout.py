@@ -11,7 +11,8 @@ from dip_lightning.stateful import Stateful
 from dip_lightning.stopping.rule import check_noise
 
 if TYPE_CHECKING:
-    from dip_lightning.module import DeepImagePrior
+    from dip_lightning.module import Iterate
+    from dip_lightning.problems.problem import Problem
 
 __all__ = ["HeldOut"]
 
@@ -21,7 +22,7 @@ _ENOUGH, _LARGEST_SHARE = 4000, 0.05
 
 
 class HeldOut(Stateful):
-    """The objective on pixels that were left out of it (self-validation).
+    """The data term on pixels that were left out of it (self-validation).
 
     Noise that is independent from pixel to pixel cannot be predicted from the neighbours: on held-out pixels, the
     mean squared error against the observation is the error against the clean image plus a constant, whatever the
@@ -47,32 +48,35 @@ class HeldOut(Stateful):
         self.fraction = fraction
         self.seed = check_integer("stopping.rules.holdout.seed", seed, 0, example=0)
 
-    def start(self, module: "DeepImagePrior") -> None:
-        """Choose the pixels and take them out of the objective: at least 16, but no more than half.
+    def prepare(self, problem: "Problem") -> "Problem":
+        """Choose pixels of the known ones and take them out of the data term: at least 16, but no more than half.
 
         Raises:
-            UserError: The image has fewer than 32 pixels, or next to no noise.
+            UserError: Fewer than 32 pixels are known, or there is next to no noise.
         """
-        check_noise("holdout", module.sigma)
-        observation = module.observation
+        check_noise("holdout", problem.sigma)
+        self._operator, self._data_term = problem.operator, problem.data_term
+        observation = problem.observation
         height, width = observation.shape[-2:]
-        share = min(_ENOUGH / (height * width), _LARGEST_SHARE) if self.fraction is None else self.fraction
-        count = max(round(share * height * width), _FEWEST)
-        if 2 * count > height * width:
-            raise UserError(
-                f"stopping=holdout on {height}x{width}", f"at least {2 * _FEWEST} pixels", "try stopping=wmv"
-            )
+        known = problem.known if problem.used is None else problem.used
+        known = observation.new_ones((1, 1, height, width)) if known is None else known
+        candidates = known.cpu().reshape(-1, height * width).all(dim=0).nonzero()[:, 0]
+        share = min(_ENOUGH / max(len(candidates), 1), _LARGEST_SHARE) if self.fraction is None else self.fraction
+        count = max(round(share * len(candidates)), _FEWEST)
+        if 2 * count > len(candidates):
+            told = f"stopping=holdout on {len(candidates)} known pixels"
+            raise UserError(told, f"at least {2 * _FEWEST}", "try stopping=wmv")
         # Drawn on the host, so that every device holds the same pixels out.
-        order = torch.randperm(height * width, generator=torch.Generator().manual_seed(self.seed))
-        self._held = order[:count].to(observation.device)
-        weight = torch.full((height * width,), 1 / (1 - count / (height * width)))
-        weight[order[:count]] = 0
-        module.weight = weight.reshape(1, 1, height, width).to(observation)
+        order = torch.randperm(len(candidates), generator=torch.Generator().manual_seed(self.seed))
+        self._held = candidates[order[:count]].to(observation.device)
+        kept = known.clone(memory_format=torch.contiguous_format)
+        kept.reshape(-1, height * width)[:, self._held] = 0
         self._values = self._pixels(observation)
+        return problem.replace(used=kept)
 
-    def statistic(self, module: "DeepImagePrior", output: Tensor) -> Tensor:
-        """Return the mean of the objective over the held-out pixels."""
-        return module.objective(self._pixels(module.operator(output)), self._values).mean()
+    def statistic(self, iterate: "Iterate", output: Tensor) -> Tensor:
+        """Return the mean of the data term over the held-out pixels."""
+        return self._data_term(self._pixels(self._operator(output)), self._values).mean()
 
     def _pixels(self, image: Tensor) -> Tensor:
         """(1, C, H, W) → (C, held-out pixels)."""

@@ -11,7 +11,8 @@ from dip_lightning.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from dip_lightning.module import DeepImagePrior
+    from dip_lightning.module import Iterate
+    from dip_lightning.problems.problem import Problem
 
 __all__ = ["ALONE", "StoppingRule", "check_noise", "choose", "disagree", "lag_of", "patience_after"]
 
@@ -50,20 +51,23 @@ class StoppingRule(Protocol):
 
     follows_output: bool
 
-    def start(self, module: "DeepImagePrior") -> None:
-        """Forget an earlier fit, and prepare on the device of ``module``; may set its ``target`` or ``weight``.
+    def prepare(self, problem: "Problem") -> "Problem":
+        """Forget an earlier fit, and prepare for this one, on the device of ``problem``.
+
+        Returns:
+            What is to be fitted instead: the problem itself, or one with other known samples or another target.
 
         Raises:
-            UserError: The rule needs something that this fit does not have.
+            UserError: The rule needs something that this problem does not have.
         """
         ...
 
-    def statistic(self, module: "DeepImagePrior", output: "Tensor") -> "Tensor | None":
+    def statistic(self, iterate: "Iterate", output: "Tensor") -> "Tensor | None":
         """Judge the iteration just done. Nothing here may wait for the device.
 
         Args:
-            module: The fit; ``module.iterate`` is the iteration.
-            output: What would be handed back, (1, C, H, W).
+            iterate: The iteration.
+            output: What would be handed back of it, (1, C, H, W).
 
         Returns:
             A tensor of shape () on the device, the lower the better; None as long as nothing can be said.
@@ -75,7 +79,7 @@ class StoppingRule(Protocol):
         ...
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from what :meth:`state_dict` returned, after :meth:`start`."""
+        """Go on from what :meth:`state_dict` returned, after :meth:`prepare`."""
         ...
 
 

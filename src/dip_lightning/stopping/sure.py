@@ -12,7 +12,8 @@ from dip_lightning.stateful import Stateful
 from dip_lightning.stopping.rule import check_noise
 
 if TYPE_CHECKING:
-    from dip_lightning.module import DeepImagePrior
+    from dip_lightning.module import Iterate
+    from dip_lightning.problems.problem import Problem
 
 __all__ = ["Sure"]
 
@@ -51,31 +52,33 @@ class Sure(Stateful):
         self.alpha = alpha
         self.seed = check_integer("stopping.rules.sure.seed", seed, 0, example=0)
 
-    def start(self, module: "DeepImagePrior") -> None:
+    def prepare(self, problem: "Problem") -> "Problem":
         """Perturb what the fit sees.
 
         Raises:
             UserError: There is next to no noise, or its strength is not known.
         """
-        check_noise("sure", module.sigma)
-        if module.objective is not mse:
+        check_noise("sure", problem.sigma)
+        if problem.data_term is not mse:
             # Whoever minimises something else does not expect Gaussian noise.
             raise UserError(
-                "stopping=sure on another objective than the squared error", "objective=mse", "try stopping=holdout"
+                "stopping=sure on another data term than the squared error", "objective=mse", "try stopping=holdout"
             )
-        if module.sigma is None:
+        if problem.sigma is None:
             raise UserError("stopping=sure without sigma", "the strength of the noise", "try image.sigma=10")
-        sigma = module.sigma / 255
-        observation = module.observation
+        sigma = problem.sigma / 255
+        self._operator, self._observation, self._weight = problem.operator, problem.observation, problem.known_weight
+        observation = problem.observation
         adapted = _STRONGEST * min(1.0, (_SAMPLES / observation.numel()) ** 0.5)
         self._alpha = adapted if self.alpha is None else self.alpha
         generator = torch.Generator().manual_seed(self.seed)
         noise = torch.randn(observation.shape, generator=generator) * sigma
         self._noise = noise.to(observation)
         self._variance = sigma**2
-        module.target = observation + self._alpha * self._noise
+        return problem.replace(target=observation + self._alpha * self._noise)
 
-    def statistic(self, module: "DeepImagePrior", output: Tensor) -> Tensor:
-        """Return the estimated mean squared error of ``output``; it may be negative by chance."""
-        residual: Tensor = module.operator(output) - module.observation
-        return (residual * (residual + (2 / self._alpha) * self._noise)).mean() - self._variance
+    def statistic(self, iterate: "Iterate", output: Tensor) -> Tensor:
+        """Return the estimated mean squared error of A(``output``), which may be negative by chance."""
+        residual: Tensor = self._operator(output) - self._observation
+        errors = residual * (residual + (2 / self._alpha) * self._noise)
+        return (errors if self._weight is None else errors * self._weight).mean() - self._variance

@@ -1,5 +1,6 @@
 """Rules that watch how much the output moves: it moves least where it is best (Wang et al., arXiv 2112.06074)."""
 
+import math
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -9,7 +10,8 @@ from dip_lightning.checks import check_integer, check_number
 from dip_lightning.stateful import Stateful
 
 if TYPE_CHECKING:
-    from dip_lightning.module import DeepImagePrior
+    from dip_lightning.module import Iterate
+    from dip_lightning.problems.problem import Problem
 
 __all__ = ["MovingVariance", "WindowedVariance"]
 
@@ -40,20 +42,21 @@ class WindowedVariance(Stateful):
         self.window = check_integer("stopping.rules.wmv.window", window, 2, example=100)
         self.max_samples = check_integer("stopping.rules.wmv.max_samples", max_samples, 1, example=65536)
 
-    def start(self, module: "DeepImagePrior") -> None:
+    def prepare(self, problem: "Problem") -> "Problem":
         """Make room for the window."""
-        samples = module.observation.numel()
+        samples = math.prod(problem.shape)
         self._stride = -(-samples // self.max_samples)
         count = -(-samples // self._stride)
-        self._outputs = module.observation.new_zeros((self.window, count))
-        self._reference = module.observation.new_zeros(count)
-        self._sum = module.observation.new_zeros(count)
-        self._sum_of_squares = module.observation.new_zeros(())
+        self._outputs = problem.observation.new_zeros((self.window, count))
+        self._reference = problem.observation.new_zeros(count)
+        self._sum = problem.observation.new_zeros(count)
+        self._sum_of_squares = problem.observation.new_zeros(())
         self._seen = 0
+        return problem
 
-    def statistic(self, module: "DeepImagePrior", output: Tensor) -> Tensor | None:
+    def statistic(self, iterate: "Iterate", output: Tensor) -> Tensor | None:
         """Return the variance of the one-pass outputs in the window; None until it is full."""
-        return self.update(module.iterate.one_pass.reshape(-1)[:: self._stride])
+        return self.update(iterate.one_pass.reshape(-1)[:: self._stride])
 
     def update(self, output: Tensor) -> Tensor | None:
         """Take the next output (N) into the window; returns the variance, of shape (), or None."""
@@ -104,15 +107,16 @@ class MovingVariance(Stateful):
         """
         self.alpha = check_number("stopping.rules.emv.alpha", alpha, 0, 1, low_open=True, high_open=True, example=0.1)
 
-    def start(self, module: "DeepImagePrior") -> None:
+    def prepare(self, problem: "Problem") -> "Problem":
         """Begin anew."""
         self._mean: Tensor | None = None
-        self._variance = module.observation.new_zeros(())
+        self._variance = problem.observation.new_zeros(())
         self._seen = 0
+        return problem
 
-    def statistic(self, module: "DeepImagePrior", output: Tensor) -> Tensor | None:
+    def statistic(self, iterate: "Iterate", output: Tensor) -> Tensor | None:
         """Return the variance; None for the first 1/α iterations, which still remember the start."""
-        one_pass = module.iterate.one_pass
+        one_pass = iterate.one_pass
         if self._mean is None:
             self._mean = torch.nan_to_num(one_pass)
         delta = torch.nan_to_num(one_pass - self._mean, posinf=0.0, neginf=0.0)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 from rich.console import Console
 
-from dip_lightning.data import ImageDataModule, Observation, read_image
+from dip_lightning.data import ImageSource, Observation, read_image
 from dip_lightning.fitting.fit import FitResult, fit
 from dip_lightning.fitting.resume_check import resumable
 from dip_lightning.report.runs import TILE_FOLDERS, read_curves
@@ -34,7 +34,7 @@ _TILES, _PILOTS = TILE_FOLDERS
 _NUM_PILOTS = 3
 
 
-def fit_tiles(cfg: DictConfig, run_folder: Path | None, data: ImageDataModule, tiles: Tiles) -> FitResult:
+def fit_tiles(cfg: DictConfig, run_folder: Path | None, data: ImageSource, tiles: Tiles) -> FitResult:
     """Fit every tile of a picture, and put them together.
 
     The stopping rules choose the iteration on a few tiles, and every tile is handed back at that iteration, of a fit

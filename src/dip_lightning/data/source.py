@@ -1,31 +1,24 @@
-"""The data of a fit in Lightning's terms: one image, and as many empty batches as there are iterations."""
+"""The picture of a fit and how many iterations it has, as the configuration tells."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pytorch_lightning as pl
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader
 
 from dip_lightning.checks import check_integer
 from dip_lightning.data.degradation import DefaultNoise, Degradation
 from dip_lightning.data.observation import Observation, load_observation
 
-__all__ = ["ImageDataModule", "iterations_for"]
+if TYPE_CHECKING:
+    from dip_lightning.problems.operators.operator import Operator
+
+__all__ = ["ImageSource", "iterations_for"]
 
 
-class ImageDataModule(pl.LightningDataModule):
-    """Loads one observation, and counts out the iterations of one epoch.
-
-    A batch is only the number of its iteration. The image is a buffer of the module and moves to the device once; a
-    loader that yielded it would copy it every iteration.
-
-    Attributes:
-        first: The iteration to begin with; not 0 in a fit that goes on where an earlier one ended.
-    """
-
-    first: int = 0
+class ImageSource:
+    """Loads one observation, on first use, and knows how many iterations it calls for."""
 
     def __init__(
         self,
@@ -37,6 +30,7 @@ class ImageDataModule(pl.LightningDataModule):
         crop: int | Sequence[int] | None = None,
         size: int | Sequence[int] | None = None,
         sigma: float | None = None,
+        operator: "Operator | None" = None,
     ) -> None:
         """Keep the settings; nothing is read yet.
 
@@ -49,16 +43,16 @@ class ImageDataModule(pl.LightningDataModule):
             crop: Which part of the picture.
             size: What it is resized to.
             sigma: How strong the noise is, if you know.
+            operator: How the observation arises from the image.
 
         Raises:
             UserError: The number of iterations is not positive, or beyond ten million.
         """
-        super().__init__()
         if iterations is not None:
             check_integer("iterations", iterations, 1, 10**7, example=2000)
         self._iterations = iterations
         self._path, self._degradation = path, degradation
-        self._clean, self._crop, self._size, self._sigma = clean, crop, size, sigma
+        self._options = {"clean": clean, "crop": crop, "size": size, "sigma": sigma, "operator": operator}
         self._observation: Observation | None = None
 
     def take(self, observation: Observation) -> None:
@@ -78,19 +72,8 @@ class ImageDataModule(pl.LightningDataModule):
             UserError: A file cannot be read, or the settings do not fit it.
         """
         if self._observation is None:
-            self._observation = load_observation(
-                self._path,
-                self._degradation,
-                clean=self._clean,
-                crop=self._crop,
-                size=self._size,
-                sigma=self._sigma,
-            )
+            self._observation = load_observation(self._path, self._degradation, **self._options)  # type: ignore[arg-type]
         return self._observation
-
-    def train_dataloader(self) -> DataLoader[int]:
-        """Count the iterations."""
-        return DataLoader(range(self.first, self.iterations), batch_size=None)  # type: ignore[arg-type]
 
 
 def iterations_for(sigma: float) -> int:

@@ -1,0 +1,84 @@
+"""Objects of one's own that a fit takes instead of building them from the configuration."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.loggers import Logger
+from torch import nn
+
+from dip_lightning.errors import UserError
+from dip_lightning.module import OptimizerFactory, SchedulerFactory
+from dip_lightning.priors.input import InputPolicy
+from dip_lightning.priors.prior import Prior
+from dip_lightning.problems.problem import DataTerm, Problem, Regularizer
+from dip_lightning.stopping import StoppingRule
+
+__all__ = ["Own"]
+
+
+@dataclass(frozen=True)
+class Own:
+    """Objects by the names of the groups and keys that they stand for; None for what the configuration says.
+
+    Attributes:
+        model: A network, which is copied, or a whole :class:`~dip_lightning.priors.Prior`.
+        input: What z is in each iteration.
+        problem: A whole :class:`~dip_lightning.problems.Problem`, or the forward operator of one.
+        objective: The data term.
+        regularizers: Terms on the image, by name.
+        stopping: Stopping rules, by name.
+        optimizer: Makes the optimiser of the tensors that it is given.
+        scheduler: Makes the scheduler of the optimiser that it is given.
+        callbacks: Lightning callbacks, besides those of the configuration.
+        logger: Lightning loggers, instead of those of the configuration.
+    """
+
+    model: nn.Module | Prior | None = None
+    input: InputPolicy | None = None
+    problem: Problem | nn.Module | None = None
+    objective: DataTerm | None = None
+    regularizers: Mapping[str, Regularizer] | None = None
+    stopping: Mapping[str, StoppingRule] | None = None
+    optimizer: OptimizerFactory | None = None
+    scheduler: SchedulerFactory | None = None
+    callbacks: Sequence[pl.Callback] = ()
+    logger: Sequence[Logger] | None = None
+
+    @classmethod
+    def take(cls, settings: dict[str, Any]) -> "Own":
+        """Take out of ``settings`` what is an object; what is left can be written on a command line.
+
+        Raises:
+            UserError: An object stands where there is no place for one.
+        """
+        objects = {key: value for key, value in settings.items() if not _is_plain(value)}
+        places = [place.name for place in fields(cls)]
+        for key, value in objects.items():
+            if key not in places:
+                told = f"an object only for {', '.join(places)}"
+                raise UserError(f"{key} of type {type(value).__name__}", told, "give a number or a word")
+            del settings[key]
+        if isinstance(objects.get("logger"), Logger):
+            objects["logger"] = [objects["logger"]]
+        return cls(**objects)
+
+    def describe(self) -> dict[str, str]:
+        """Name the objects by their types, for checkpoints: they themselves cannot be compared."""
+        given = {place.name: getattr(self, place.name) for place in fields(self)}
+        return {name: _name_of(value) for name, value in given.items() if value}
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(_is_plain(item) for item in value)
+    return value is None or isinstance(value, (str, int, float))
+
+
+def _name_of(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}: {_name_of(item)}" for name, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_name_of(item) for item in value)
+    return str(getattr(value, "__qualname__", type(value).__qualname__))

@@ -1,0 +1,87 @@
+"""How the input z is drawn, and what it is in each iteration: perturbed, as in Deep Image Prior."""
+
+import torch
+from torch import Tensor, nn
+
+from dip_lightning.checks import check_number
+
+__all__ = ["InputPolicy", "Perturbed", "UniformInput"]
+
+
+class UniformInput:
+    """Draws z ~ U(0, 1) · scale, as the DIP code does."""
+
+    def __init__(self, scale: float = 0.1) -> None:
+        """Set the upper end of z's values.
+
+        Raises:
+            UserError: It is not positive.
+        """
+        self.scale = check_number("input_scale", scale, 0, low_open=True, example=0.1)
+
+    def __call__(self, shape: tuple[int, int, int], generator: torch.Generator) -> Tensor:
+        """Draw z of ``shape`` (C_z, H_z, W_z) as (1, C_z, H_z, W_z), on the host."""
+        return torch.rand((1, *shape), generator=generator) * self.scale
+
+
+class InputPolicy(nn.Module):
+    """Says what the network gets in an iteration. What it remembers is a buffer, and so a part of checkpoints.
+
+    Attributes:
+        std: Standard deviation of the fresh noise on z; None where that is not what the policy does.
+    """
+
+    std: float | None = None
+
+    def input_channels(self, image_channels: int) -> int | None:
+        """Return how many channels z must have for an image of so many; None for what the network asks for."""
+        return None
+
+    def start(self, z: Tensor, image_shape: tuple[int, int, int]) -> None:
+        """Prepare for a fit with the input z (1, C_z, H_z, W_z) of an image (C, H, W).
+
+        Raises:
+            UserError: Such a z does not suit the policy.
+        """
+
+    def forward(self, z: Tensor, iteration: int, estimate: Tensor | None) -> Tensor:
+        """Return the network's input; nothing here may wait for the device.
+
+        Args:
+            z: What was drawn, (1, C_z, H_z, W_z).
+            iteration: Which iteration, from 0.
+            estimate: The one-pass output of the iteration before, (1, C, H, W); None before the first.
+
+        Returns:
+            (1, C_z, H_z, W_z).
+        """
+        raise NotImplementedError
+
+    def unperturbed(self, z: Tensor) -> Tensor:
+        """Return the input without fresh noise, for evaluation."""
+        return z
+
+
+class Perturbed(InputPolicy):
+    """z plus Gaussian noise, drawn afresh in each iteration; with a standard deviation of 0, z itself."""
+
+    def __init__(self, std: float = 1 / 30) -> None:
+        """Set the standard deviation of the noise.
+
+        Raises:
+            UserError: It is negative.
+        """
+        super().__init__()
+        self.std: float = check_number("input_noise_std", std, 0, example=0.033)
+
+    def forward(self, z: Tensor, iteration: int, estimate: Tensor | None) -> Tensor:
+        """Return z plus fresh noise."""
+        if self.std == 0:
+            return z
+        _, channels, height, width = z.shape
+        # Drawn in one run of memory whatever the layout of z: numbers in another order are drawn four times as slowly.
+        if z.is_contiguous(memory_format=torch.channels_last):
+            noise = z.new_empty((1, height, width, channels)).normal_(std=self.std).permute(0, 3, 1, 2)
+        else:
+            noise = z.new_empty((1, channels, height, width)).normal_(std=self.std)
+        return noise.add_(z)

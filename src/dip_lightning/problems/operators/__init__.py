@@ -1,0 +1,1 @@
+"""Forward operators: how an observation arises from an image, one file each."""

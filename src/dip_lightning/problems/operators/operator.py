@@ -1,0 +1,43 @@
+"""What a forward operator is, and the one of denoising."""
+
+from torch import Tensor, nn
+
+__all__ = ["Identity", "Operator"]
+
+
+class Operator(nn.Module):
+    """The forward operator A: maps an image x (1, C, H, W) to what is observed of it, A(x) (1, C_y, H_y, W_y).
+
+    Attributes:
+        scale: Pixels of the image for one of the observation, along each side, where A looks at no others: what tiles
+            are aligned to. None where A is not local, so that an image cannot be cut.
+    """
+
+    scale: int | None = 1
+
+    def image_shape(self, observed: tuple[int, int, int]) -> tuple[int, int, int]:
+        """Return the shape (C, H, W) of an image whose observation has the shape ``observed``, (C_y, H_y, W_y)."""
+        return observed
+
+    def check_image(self, height: int, width: int) -> None:
+        """Refuse an image that A cannot be applied to, where an observation is made from it.
+
+        Raises:
+            UserError: Its size does not suit.
+        """
+
+    def known(self, observation: Tensor) -> Tensor | None:
+        """Return which samples of an observation were measured: (1, 1 or C_y, H_y, W_y), 1 or 0; None for all."""
+        return None
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Map the image to what is observed."""
+        raise NotImplementedError
+
+
+class Identity(Operator):
+    """The picture itself: what is observed differs from it by noise alone."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the image."""
+        return image

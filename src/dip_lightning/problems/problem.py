@@ -1,0 +1,155 @@
+"""One problem: what was measured, how it arises from the image, and what is minimised."""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from dip_lightning.errors import UserError
+from dip_lightning.metrics import psnr
+from dip_lightning.problems.data_terms import mse
+from dip_lightning.problems.operators.operator import Identity, Operator
+
+__all__ = ["DataTerm", "Problem", "Regularizer"]
+
+DataTerm = Callable[[Tensor, Tensor], Tensor]
+Regularizer = Callable[[Tensor], Tensor]
+
+
+class Problem(nn.Module):
+    """Find x with ``data_term(A(x), y)`` small, and so each of ``regularizers`` of x.
+
+    A module, so that it moves to the device once, with the prior, and follows the precision of the fit; but nothing of
+    it is fitted, and its images are not part of a checkpoint: they are read again from their files. It does not change:
+    stopping rules ask :meth:`replace` for another one.
+
+    Attributes:
+        observation: y, what was measured, (1, C_y, H_y, W_y); images in [0, 1] unless their noise leaves it.
+        target: What the data term compares with, of the same shape; None for the observation itself.
+        known: 1 where a sample was measured, 0 where not, (1, 1 or C_y, H_y, W_y); None for all.
+        used: 1 where the data term counts it, which may be fewer; None for the known ones.
+        clean: x itself, (1, C, H, W), or None. Only for measuring: it never enters what is minimised.
+        operator: The forward operator A.
+        data_term: Loss of A(x) against y, one value a sample; see :mod:`dip_lightning.problems.data_terms`.
+        regularizers: Terms on x alone by name, each with its weight in it; of shape ().
+        sigma: Standard deviation of the noise on the scale 0 to 255; None where it is not known.
+        shape: (C, H, W) of x.
+    """
+
+    observation: Tensor
+    target: Tensor | None
+    known: Tensor | None
+    used: Tensor | None
+    clean: Tensor | None
+    known_weight: Tensor | None
+    weight: Tensor | None
+
+    def __init__(
+        self,
+        observation: Tensor,
+        clean: Tensor | None = None,
+        *,
+        operator: nn.Module | Callable[[Tensor], Tensor] | None = None,
+        data_term: DataTerm = mse,
+        known: Tensor | None = None,
+        regularizers: Mapping[str, Regularizer] | None = None,
+        sigma: float | None = None,
+        shape: tuple[int, int, int] | None = None,
+        target: Tensor | None = None,
+        used: Tensor | None = None,
+    ) -> None:
+        """Put the problem together.
+
+        Args:
+            observation: See the attributes, as for all that is not named here.
+            clean: The image that the fit is measured against.
+            operator: An :class:`Operator`, or any function or module of an image; None for the identity.
+            data_term: What compares A(x) with y.
+            known: Which samples were measured; None for what the operator says, or else all.
+            regularizers: Terms on x.
+            sigma: The noise's standard deviation.
+            shape: (C, H, W) of x; None for what the operator says, or else that of the observation.
+            target: What to compare with instead of the observation.
+            used: Which samples are compared.
+
+        Raises:
+            UserError: The shapes do not fit together, or no sample is known.
+        """
+        super().__init__()
+        self.operator = operator if operator is not None else Identity()
+        self.data_term, self.sigma = data_term, sigma
+        self.regularizers = dict(regularizers or {})
+        # Terms may hold tensors of their own, which must move along.
+        self._terms = nn.ModuleList(term for term in self.regularizers.values() if isinstance(term, nn.Module))
+        if known is None and isinstance(operator, Operator):
+            known = operator.known(observation)
+        images = {"observation": observation, "target": target, "known": known, "used": used, "clean": clean}
+        for name, image in images.items():
+            self.register_buffer(name, image, persistent=False)
+        self.register_buffer("known_weight", _weight(known, observation), persistent=False)
+        weight = self.known_weight if used is None else _weight(used, observation)
+        self.register_buffer("weight", weight, persistent=False)
+        if shape is None and isinstance(operator, Operator):
+            shape = operator.image_shape(_shape(observation))
+        self.shape = shape or _shape(observation)
+        self._check()
+
+    def _check(self) -> None:
+        if self.clean is not None and _shape(self.clean) != self.shape:
+            raise UserError(
+                f"a clean image of {_shape(self.clean)}", f"the image's {self.shape}", "name its clean image"
+            )
+        if isinstance(self.operator, Identity) and self.shape == _shape(self.observation):
+            return
+        seen = self.operator(self.observation.new_zeros((1, *self.shape)))
+        if _shape(seen) != _shape(self.observation):
+            raise UserError(
+                f"an operator that maps {self.shape} to {_shape(seen)}",
+                f"the observation's {_shape(self.observation)}",
+                "give Problem the shape=(C, H, W) of the image",
+            )
+
+    def replace(self, *, target: Tensor | None = None, used: Tensor | None = None) -> "Problem":
+        """Return the same problem with another target, or with other samples compared; None leaves what is there."""
+        return Problem(
+            self.observation,
+            self.clean,
+            operator=self.operator,
+            data_term=self.data_term,
+            known=self.known,
+            used=self.used if used is None else used,
+            regularizers=self.regularizers,
+            sigma=self.sigma,
+            shape=self.shape,
+            target=self.target if target is None else target,
+        )
+
+    def data_loss(self, prediction: Tensor) -> Tensor:
+        """Return the data term of A(x), the mean over the samples that are compared, of shape ()."""
+        losses = self.data_term(prediction, self.observation if self.target is None else self.target)
+        return losses.mean() if self.weight is None else (losses * self.weight).mean()
+
+    def fidelity(self, prediction: Tensor) -> Tensor:
+        """Return the PSNR in dB of A(x) to the observation, over the known samples, of shape ()."""
+        if self.known_weight is None:
+            return psnr(prediction, self.observation)
+        return ((prediction - self.observation).square() * self.known_weight).mean().log10() * -10
+
+
+def _shape(image: Tensor) -> tuple[int, int, int]:
+    _, channels, height, width = image.shape
+    return channels, height, width
+
+
+def _weight(known: Tensor | None, observation: Tensor) -> Tensor | None:
+    """Turn a mask into weights with mean 1, so that a mean over all samples is one over the known ones."""
+    if known is None:
+        return None
+    share = float(known.double().mean())
+    if share == 0 or known.shape[-2:] != observation.shape[-2:]:
+        raise UserError(
+            f"known samples of {tuple(known.shape)}, {share:.0%} of them",
+            f"some, in a mask of {tuple(observation.shape)} or one channel",
+            "1 where a sample counts",
+        )
+    return (known.to(torch.float32) * (1 / share)).to(observation)
