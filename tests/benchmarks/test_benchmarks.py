@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import TINY_UNET
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TINY_NET = tuple(override for override in TINY_UNET if override.startswith("model."))
 
 
