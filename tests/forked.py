@@ -5,8 +5,11 @@ import multiprocessing
 import os
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import Any
 
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(
@@ -30,25 +33,54 @@ def run_forked(
         seconds: After which it is killed.
         environment: Variables beside those of this process at the first call.
     """
+    return _run(PROCESSES, (program, ("-c", *arguments), cwd, environment), seconds)
+
+
+def run_script(script: Path, *arguments: str, cwd: Path) -> CompletedProcess[str]:
+    """Run ``python script arguments`` in a folder."""
+    program = (
+        f"import runpy, sys; sys.path.insert(0, {str(script.parent)!r}); runpy.run_path(sys.argv[0], {{}}, '__main__')"
+    )
+    return _run(PROCESSES, (program, (str(script), *arguments), cwd, {}), 600)
+
+
+def fork_python(command: Sequence[str], **options: Any) -> CompletedProcess[str]:
+    """What stands in for ``subprocess.run([sys.executable, *command])`` in a program that has computed nothing yet.
+
+    Args:
+        command: A script or ``-m`` and a module, and arguments.
+        options: Not looked at.
+    """
+    first, *rest = command
+    if first == "-m":
+        first, *rest = rest
+        program = f"import runpy; runpy.run_module({first!r}, run_name='__main__', alter_sys=True)"
+    else:
+        program = "import runpy, sys; runpy.run_path(sys.argv[0], {}, '__main__')"
+    return _run(multiprocessing.get_context("fork"), (program, (first, *rest), Path.cwd(), {}), 600)
+
+
+def _run(
+    context: BaseContext, task: tuple[str, Sequence[str], Path, Mapping[str, str]], seconds: float
+) -> CompletedProcess[str]:
     with tempfile.TemporaryDirectory() as folder:
         told = [Path(folder) / name for name in ("out", "err")]
-        process = PROCESSES.Process(target=_run, args=(program, arguments, cwd, told, environment))
+        process = context.Process(target=_be, args=(*task, told))  # type: ignore[attr-defined]
         process.start()
         process.join(seconds)
         if process.exitcode is None:
             process.kill()
             process.join()
         out, err = (path.read_text() if path.exists() else "" for path in told)
-        assert process.exitcode is not None
-        return CompletedProcess(["-c", *arguments], process.exitcode, out, err)
+        return CompletedProcess(task[1], process.exitcode, out, err)
 
 
-def _run(program: str, arguments: tuple[str, ...], cwd: Path, told: list[Path], environment: dict[str, str]) -> None:
+def _be(program: str, argv: Sequence[str], cwd: Path, environment: Mapping[str, str], told: Sequence[Path]) -> None:
     gc.freeze()
     for descriptor, path in enumerate(told, 1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
     os.chdir(cwd)
     os.environ.update(environment)
     tempfile.tempdir = None
-    sys.argv = ["-c", *arguments]
+    sys.argv = list(argv)
     exec(program, {"__name__": "__main__"})
