@@ -36,6 +36,11 @@ TINY = (
 TINY_UNET = (*TINY, "model.levels=2")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the test that takes minutes, so that it is not the last one to end."""
+    items.sort(key=lambda item: item.get_closest_marker("wheel") is None)
+
+
 def pytest_collection_finish() -> None:
     """Keep what is loaded out of the search for garbage that ends every fit, and takes longer than a fit of ours."""
     gc.collect()

@@ -42,7 +42,7 @@ CHANGES: dict[str, tuple[Any, ...]] = {
     "input_scale": (0.2,),
     "input_noise_std": (0.2,),
     "channels_last": ("false",),
-    "compile": ("default",),  # in tests/test_compile.py
+    "compile": ("default",),  # in tests/test_compilation.py
     "save_checkpoint": ("false",),
     "tile": (16, [*TINY_UNET, "overlap=8", "stopping=none"]),
     "overlap": (0, [*TINY_UNET, "tile=16", "overlap=8", "stopping=none"]),
