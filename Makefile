@@ -9,11 +9,13 @@ BIN := $(VENV)/bin
 comma := ,
 # How many tests run at a time.
 WORKERS ?= 2
+# Which tests; none is left out with SELECT= alone.
+SELECT ?= -m "not wheel"
 # Written last, so that an interrupted installation is not taken for a finished one.
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint type format quick-test bench bench-original stopping-report gpu-check gpu-table1 \
+.PHONY: help setup run test lint type format bench bench-original stopping-report gpu-check gpu-table1 \
 	gpu-structure gpu-precision gpu-stopping-report gpu-bench time-to-quality clean
 
 help:  ## list the targets
@@ -33,11 +35,8 @@ $(READY): pyproject.toml constraints.txt
 run: setup  ## restore the sample picture (minutes on a CPU)
 	$(BIN)/dip experiment=quickstart
 
-test: setup  ## all tests, two files at a time (WORKERS=2)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
-
-quick-test: setup  ## all tests but that of the wheel, which installs an environment of its own
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not wheel"
+test: setup  ## all tests but that of the wheel, which installs an environment of its own (WORKERS=2 at a time)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(SELECT)
 
 lint: setup  ## style and common mistakes
 	$(BIN)/ruff check .

@@ -1,5 +1,7 @@
 """What the tests share: a fit so small that it takes a second, and the command line without a new process."""
 
+import gc
+import importlib
 import os
 import sys
 from collections.abc import Callable
@@ -12,6 +14,10 @@ import torch
 from dip_lightning.cli import main as cli
 from dip_lightning.config.compose import compose_config
 from dip_lightning.fitting.fit import FitResult, fit
+
+# What a fit loads by itself.
+for module in ("matplotlib.backends.backend_agg", "matplotlib.figure", "skimage.data", "skimage.exposure", "tifffile"):
+    importlib.import_module(module)
 
 # The networks here are too small for two threads to pay, and tests often share the machine. Another number rounds
 # differently, so the processes that tests start take the same.
@@ -28,6 +34,17 @@ TINY = (
     "callbacks.fit_progress=null",
 )
 TINY_UNET = (*TINY, "model.levels=2")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the test that takes minutes, so that it is not the last one to end."""
+    items.sort(key=lambda item: item.get_closest_marker("wheel") is None)
+
+
+def pytest_collection_finish() -> None:
+    """Keep what is loaded out of the search for garbage that ends every fit, and takes longer than a fit of ours."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

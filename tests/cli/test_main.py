@@ -17,7 +17,7 @@ from PIL import Image
 from dip_lightning.config.compose import config_folder
 from tests.conftest import TINY_UNET, Outcome
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 Dip = Callable[..., Outcome]
 
 

@@ -6,11 +6,10 @@ import os
 import pickle
 import shutil
 import signal
-import subprocess
-import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from dip_lightning.fitting.fit import fit
 from dip_lightning.fitting.resume_check import resumable
 from dip_lightning.runs.checkpoint_file import read_checkpoint, write_checkpoint
 from tests.conftest import TINY_UNET, Outcome
+from tests.forked import run_forked
 
 Dip = Callable[..., Outcome]
 
@@ -57,17 +57,10 @@ cli.main()
 """
 
 
-def dip_that(deeds: dict[int, str], *overrides: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def dip_that(deeds: dict[int, str], *overrides: str, cwd: Path) -> CompletedProcess[str]:
     """Run ``dip`` in a process of its own that does ``deeds[i]`` in iteration i."""
     where = [] if any(override.startswith("resume=") for override in overrides) else ["hydra.run.dir=run"]
-    return subprocess.run(
-        [sys.executable, "-c", DRIVER, json.dumps(deeds), *overrides, *where],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    return run_forked(DRIVER, json.dumps(deeds), *overrides, *where, cwd=cwd)
 
 
 def kill(number: signal.Signals) -> str:

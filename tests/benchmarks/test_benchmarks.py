@@ -9,14 +9,33 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import TINY_UNET
+from tests.forked import run_forked, run_script
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TINY_NET = tuple(override for override in TINY_UNET if override.startswith("model."))
 
 
+# Runs a benchmark whose own processes are forked from it, too.
+FORKING = """
+import subprocess, sys
+from pathlib import Path
+from tests.forked import fork_python
+sys.path.insert(0, str(Path(sys.argv[1]).parent))
+del sys.argv[0]
+import against_original, gpu
+against_original.subprocess.run = lambda command, **options: fork_python(command[1:])
+gpu.run = lambda command, limit: fork_python(command) if limit > 0 else None
+module = {"against_original.py": against_original, "gpu.py": gpu}[Path(sys.argv[0]).name]
+with module.mistakes_told():
+    module.main()
+"""
+
+
 def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "benchmarks" / script), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    path = ROOT / "benchmarks" / script
+    if script in ("against_original.py", "gpu.py"):
+        return run_forked(FORKING, str(path), *arguments, cwd=ROOT, seconds=600)
+    return run_script(path, *arguments, cwd=ROOT)
 
 
 def write_original(folder: Path) -> Path:
@@ -179,13 +198,7 @@ print(gpu.run(["-c", parent], 3))
     ],
 )
 def test_mistakes_are_told_in_one_line(script: str, arguments: list[str], told: str, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "benchmarks" / script), *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-    )
+    done = run_script(ROOT / "benchmarks" / script, *arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert told in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr

@@ -25,8 +25,8 @@ from dip_lightning.runs.status import fingerprint
 from dip_lightning.workflows.tiled_fit import choose_pilots
 from dip_lightning.workflows.tiled_summary import TiledRun, mean_curves
 from dip_lightning.workflows.tiles import Tiles
+from tests.cli.test_main import dip_process
 from tests.conftest import TINY_UNET, Outcome
-from tests.test_cli import dip_process
 
 Dip = Callable[..., Outcome]
 # Two tiles of 32×32 of a picture of 32×40 pixels.

@@ -5,7 +5,6 @@ import json
 import os
 import resource
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,20 +16,22 @@ from dip_lightning.fitting.fit import FitResult
 from dip_lightning.runs import run_folder
 from dip_lightning.runs.atomic import whole_file
 from tests.conftest import TINY_UNET, Outcome
+from tests.forked import run_forked
 
 Dip = Callable[..., Outcome]
 
 
-def dip_process(*arguments: str, cwd: Path, largest_file: int | None = None) -> Outcome:
-    def limit() -> None:
-        if largest_file is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+PROGRAM = """
+import resource, sys
+largest_file = int(sys.argv.pop(1))
+resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+from dip_lightning.cli import main as cli
+cli.main()
+"""
 
-    environment = os.environ | {"TMPDIR": str(cwd)}
-    command = [sys.executable, "-m", "dip_lightning", *arguments]
-    done = subprocess.run(
-        command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, preexec_fn=limit
-    )
+
+def dip_process(*arguments: str, cwd: Path, largest_file: int = resource.RLIM_INFINITY) -> Outcome:
+    done = run_forked(PROGRAM, str(largest_file), *arguments, cwd=cwd, TMPDIR=str(cwd))
     return Outcome(done.returncode, done.stdout, done.stderr)
 
 

@@ -2,7 +2,9 @@
 
 import hashlib
 import re
+import tempfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +42,7 @@ CHANGES: dict[str, tuple[Any, ...]] = {
     "input_scale": (0.2,),
     "input_noise_std": (0.2,),
     "channels_last": ("false",),
-    "compile": ("default",),  # in tests/test_compile.py
+    "compile": ("default",),  # in tests/test_compilation.py
     "save_checkpoint": ("false",),
     "tile": (16, [*TINY_UNET, "overlap=8", "stopping=none"]),
     "overlap": (0, [*TINY_UNET, "tile=16", "overlap=8", "stopping=none"]),
@@ -174,23 +176,35 @@ def fingerprint(overrides: list[str], folder: Path) -> dict[str, Any]:
     )
 
 
+@cache
+def without_change(base: tuple[str, ...]) -> dict[str, Any]:
+    """The fingerprint of a base, which most keys share."""
+    with tempfile.TemporaryDirectory() as folder:
+        return fingerprint(list(base), Path(folder))
+
+
 def test_the_table_above_names_every_key() -> None:
     assert sorted(CHANGES) == sorted(keys())
+
+
+def test_without_a_change_there_is_no_effect(tmp_path: Path) -> None:
+    for name in ("one", "another"):
+        assert fingerprint([*TINY_UNET, "image.crop=32"], tmp_path / name) == without_change(
+            (*TINY_UNET, "image.crop=32")
+        )
 
 
 @pytest.mark.parametrize("key", sorted(set(CHANGES) - {"trainer.accelerator", "precision.tf32", "compile"}))
 def test_every_key_has_an_effect(key: str, tmp_path: Path) -> None:
     value, *rest = CHANGES[key]
-    base = list(TINY_UNET) if not rest else rest[0] if len(rest[0]) > 2 else [*TINY_UNET, *rest[0]]
+    base = list(TINY_UNET) if not rest else list(rest[0]) if len(rest[0]) > 2 else [*TINY_UNET, *rest[0]]
     base += ["image.crop=32"] if key != "image.crop" else []
     if value == "CLEAN":
         Image.fromarray(np.full((512, 512, 3), 90, np.uint8)).save(tmp_path / "clean.png")
         value = tmp_path / "clean.png"
     if key in ("callbacks.divergence_guard.max_restores", "callbacks.divergence_guard.escalate"):
         base += ["callbacks.divergence_guard.max_drop_db=0.000001", "iterations=40"]
-    before = fingerprint(base, tmp_path / "before")
-    after = fingerprint([*base, f"{key}={value}"], tmp_path / "after")
-    assert before != after
+    assert fingerprint([*base, f"{key}={value}"], tmp_path / "after") != without_change(tuple(base))
 
 
 @pytest.mark.parametrize("override", ["trainer.accelerator=gpu", "precision.tf32=true"])

@@ -15,7 +15,7 @@ from tests.conftest import TINY_UNET, Outcome
 
 Dip = Callable[..., Outcome]
 
-# How many combinations are tried; more of them by hand: EXAMPLES=500 pytest tests/test_hostile_config.py
+# How many combinations are tried; more of them by hand: EXAMPLES=500 pytest tests/config/test_hostile_config.py
 EXAMPLES = int(os.environ.get("EXAMPLES", "25"))
 
 CONF = config_folder()
