@@ -24,7 +24,7 @@ from dip_lightning.config.hydra_section import guard_hydra
 from dip_lightning.config.messages import CONFIGURATION_ERRORS, GROUP_CHOICE, of_group_choice, translate
 from dip_lightning.errors import JobsFailedError, UserError
 from dip_lightning.runs.status import is_finished
-from dip_lightning.system.terminal import lasting_output
+from dip_lightning.system.output import tolerate_broken_output
 
 __all__ = ["main"]
 
@@ -50,7 +50,7 @@ def main() -> NoReturn:
         SystemExit: 0 after a run; 1 after an unexpected error; 2 for a mistake of the user; 130 after Ctrl-C, 143
             after SIGTERM and 129 after a closed terminal, with what was reached written.
     """
-    with lasting_output():
+    with tolerate_broken_output():
         _main(sys.argv[1:])
     sys.exit(0)
 

@@ -208,7 +208,7 @@ def check_memory(parts: Parts) -> MemoryEstimate:
     """
     estimate = estimate_memory(parts)
     available = environment.available_memory(parts.trainer.strategy.root_device)
-    if available is None or estimate.more <= _SHARE * available:
+    if estimate.more <= _SHARE * available:
         return estimate
     _, _, height, width = parts.module.observation.shape
     raise UserError(

@@ -22,7 +22,7 @@ from dip_lightning.fitting.resume_check import resumable
 from dip_lightning.report.runs import TILE_FOLDERS, read_curves
 from dip_lightning.runs.run_folder import write_run, write_summary
 from dip_lightning.runs.status import is_finished
-from dip_lightning.system.terminal import give_back_signals, take_signals
+from dip_lightning.system.signals import install_handlers, restore_handlers
 from dip_lightning.workflows.tiled_summary import TiledRun, mean_curves, panels_of, summarise_tiles
 from dip_lightning.workflows.tiles import Tile, Tiles
 
@@ -202,8 +202,8 @@ def _stoppable() -> Iterator[None]:
     def stop(number: int) -> NoReturn:
         raise _Stopped(number)
 
-    before = take_signals(stop)
+    before = install_handlers(stop)
     try:
         yield
     finally:
-        give_back_signals(before)
+        restore_handlers(before)
