@@ -11,7 +11,8 @@ import torch
 
 from dip_lightning.cli import main as cli
 from dip_lightning.config.compose import compose_config
-from dip_lightning.fitting.fit import FitResult, fit
+from dip_lightning.fitting.fit import FitResult
+from dip_lightning.workflows.restore import fit
 
 # The networks here are too small for two threads to pay, and tests often share the machine. Another number rounds
 # differently, so the processes that tests start take the same.

@@ -1,4 +1,4 @@
-"""The command ``dip``: Hydra's main around :func:`dip_lightning.fitting.fit.fit`, and mistakes told in one line."""
+"""The command ``dip``: Hydra's main around the workflows, and the mistakes of a user told in one line."""
 
 import gc
 import logging
@@ -189,8 +189,8 @@ def _fit(cfg: DictConfig, run_folder: Path, sweep: HydraConf | None) -> int:
     # Here, not above: `dip --help` and tab completion must not wait for torch.
     with _without_collection():
         from dip_lightning.cli.summary_table import print_job, print_summary
-        from dip_lightning.fitting.fit import fit
         from dip_lightning.fitting.resume_check import resumable
+        from dip_lightning.workflows.restore import fit
 
     if sweep is not None and cfg.callbacks.get("fit_progress"):
         cfg.callbacks.fit_progress.title = f"job {sweep.job.num}"
