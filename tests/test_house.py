@@ -50,7 +50,7 @@ FOR_TYPES = {
 # Rooms that read and write files, or tell a user what is wrong, without torch. In `runs` checkpoints load it when read.
 WITHOUT_TORCH = ("cli", "config", "report", "runs", "checks", "errors")
 
-# Measured: 263 (cli/main.py), and 63 without its docstring (summarise, which lists the keys of summary.json).
+# Measured: 258 (divergence_guard.py), and 63 without its docstring (summarise, which lists the keys of a summary).
 LONGEST_FILE, LONGEST_FUNCTION = 300, 80
 
 

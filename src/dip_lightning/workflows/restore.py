@@ -26,29 +26,14 @@ def fit(
 ) -> FitResult:
     """Fit one image, or where ``cfg.tile`` is set and it is larger, its tiles one after another.
 
-    Args:
-        cfg: The composed configuration; see ``conf/config.yaml``.
-        run_folder: Where to write; None writes nothing.
-        image: A file name or samples, instead of ``cfg.image.path``; or an observation, which is fitted whole.
-        clean: A file name or samples, instead of ``cfg.image.clean``.
-        resume: As for :func:`~dip_lightning.fitting.fit.fit_picture`. Of tiles, those that are finished are kept.
-
-    Returns:
-        The restored picture and everything that was measured.
-
-    Raises:
-        UserError: A setting, a file or the machine does not allow what was asked.
-        KeyboardInterrupt: Ctrl-C came before the first iteration. A later one ends the fit with what was reached.
+    Arguments, result and errors are those of :func:`~dip_lightning.fitting.fit.fit_picture`. An observation is fitted
+    whole; of tiles, those that are finished in ``run_folder`` are kept.
     """
     if run_folder is not None and run_folder.exists() and not run_folder.is_dir():
         raise UserError(f"run folder {run_folder}", "a folder, or a name that is free", "name another")
     observation = None
     if cfg.tile is not None and not isinstance(image, Observation):
-        given: Pictures = {}
-        if image is not None:
-            given["path"] = image
-        if clean is not None:
-            given["clean"] = clean
+        given: Pictures = {key: value for key, value in (("path", image), ("clean", clean)) if value is not None}
         data = build_data(cfg, given)
         height, width = data.observation.noisy.shape[-2:]
         tiles = Tiles(height, width, cfg.tile, cfg.overlap)
