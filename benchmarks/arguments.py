@@ -8,9 +8,10 @@ from pathlib import Path
 
 import torch
 
+from dip_lightning.cli.one_line import errors_in_one_line
 from dip_lightning.config.compose import build, compose_config, config_folder
 from dip_lightning.config.messages import CONFIGURATION_ERRORS, translate
-from dip_lightning.errors import UserError, mistakes_in_one_line
+from dip_lightning.errors import UserError
 from dip_lightning.precision import Precision
 
 __all__ = [
@@ -104,7 +105,7 @@ def _whole(text: str, least: int) -> int:
 @contextmanager
 def mistakes_told() -> Iterator[None]:
     """End a benchmark on a mistake of the user with one line and exit code 2, and on Ctrl-C with code 130."""
-    with mistakes_in_one_line(Path(sys.argv[0]).name):
+    with errors_in_one_line(Path(sys.argv[0]).name):
         try:
             yield
         except CONFIGURATION_ERRORS as error:

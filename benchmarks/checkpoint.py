@@ -13,8 +13,8 @@ import pytorch_lightning as pl
 
 from dip_lightning.callbacks import Checkpoint
 from dip_lightning.config.compose import compose_config
-from dip_lightning.fitting.fit import fit
 from dip_lightning.module import DeepImagePrior
+from dip_lightning.workflows.restore import fit
 
 
 def measure(size: int, iterations: int) -> None:

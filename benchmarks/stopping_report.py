@@ -141,7 +141,7 @@ def run(case: Case, folder: Path) -> None:
     if (folder / "summary.json").exists():
         return
     from dip_lightning.config.compose import compose_config  # here: the table alone needs no torch
-    from dip_lightning.fitting.fit import fit
+    from dip_lightning.workflows.restore import fit
 
     overrides = [
         f"image.path=skimage:{case.image}",

@@ -19,8 +19,8 @@ from scipy.ndimage import laplace
 
 from dip_lightning.config.compose import compose_config
 from dip_lightning.data import GaussianNoise, Observation, load_observation, read_image
-from dip_lightning.fitting.fit import fit
 from dip_lightning.runs.status import is_finished
+from dip_lightning.workflows.restore import fit
 from dip_lightning.workflows.tiled_fit import choose_pilots
 from dip_lightning.workflows.tiles import Tiles
 

@@ -19,10 +19,11 @@ import torch
 
 from dip_lightning.config.compose import compose_config
 from dip_lightning.data import Observation, observation, picture_from_array, write_image
-from dip_lightning.fitting.fit import FitResult, fit
+from dip_lightning.fitting.fit import FitResult
 from dip_lightning.runs import figures, run_folder
 from dip_lightning.system import environment
 from dip_lightning.workflows import tiled_fit
+from dip_lightning.workflows.restore import fit
 
 HEIGHT, WIDTH = 4000, 6000
 CPU = torch.device("cpu")
@@ -89,7 +90,7 @@ def main() -> None:
         overrides += ["degradation=gaussian"] if options.noise else []
         make = tiled_fit._Fits.__init__
         patches = [
-            mock.patch.object(tiled_fit, "fit", first_only if options.fit else hands_back),
+            mock.patch.object(tiled_fit, "fit_picture", first_only if options.fit else hands_back),
             # The replaced fits write nothing that could be read back.
             mock.patch.object(tiled_fit._Fits, "__init__", lambda self, whole, folder: make(self, whole, None)),
             *(

@@ -27,10 +27,10 @@ from omegaconf import DictConfig
 
 from arguments import mistakes_told, naturals, positive, square
 from dip_lightning.config.compose import compose_config
-from dip_lightning.fitting.fit import fit
 from dip_lightning.fitting.resume_check import resumable
 from dip_lightning.report.runs import Run, find_runs
 from dip_lightning.runs.status import is_finished
+from dip_lightning.workflows.restore import fit
 
 # How far from the reference's peak is as good, in dB.
 WITHIN = 0.1

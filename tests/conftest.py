@@ -13,7 +13,8 @@ import torch
 
 from dip_lightning.cli import main as cli
 from dip_lightning.config.compose import compose_config
-from dip_lightning.fitting.fit import FitResult, fit
+from dip_lightning.fitting.fit import FitResult
+from dip_lightning.workflows.restore import fit
 
 # What a fit loads by itself.
 for module in ("matplotlib.backends.backend_agg", "matplotlib.figure", "skimage.data", "skimage.exposure", "tifffile"):

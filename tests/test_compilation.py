@@ -12,9 +12,9 @@ from dip_lightning.cli.summary_table import print_summary
 from dip_lightning.compilation import Program, choose_compilation
 from dip_lightning.config.compose import compose_config
 from dip_lightning.errors import UserError
-from dip_lightning.fitting.fit import fit
 from dip_lightning.models import UNet
 from dip_lightning.module import DeepImagePrior
+from dip_lightning.workflows.restore import fit
 from tests.conftest import TINY
 
 # Those of torch itself, while it compiles.

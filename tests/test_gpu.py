@@ -8,9 +8,10 @@ import torch
 
 from dip_lightning.config.compose import compose_config
 from dip_lightning.fitting.build import build_fit
-from dip_lightning.fitting.fit import FitResult, fit
+from dip_lightning.fitting.fit import FitResult
 from dip_lightning.fitting.isolation import isolated
 from dip_lightning.precision import Precision
+from dip_lightning.workflows.restore import fit
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 

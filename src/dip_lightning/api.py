@@ -10,7 +10,8 @@ from dip_lightning.config.compose import compose_config, config_folder
 from dip_lightning.config.messages import CONFIGURATION_ERRORS, GROUP_CHOICE, of_group_choice, translate
 from dip_lightning.data import SAMPLE_PREFIX
 from dip_lightning.errors import UserError
-from dip_lightning.fitting.fit import FitResult, fit
+from dip_lightning.fitting.fit import FitResult
+from dip_lightning.workflows.restore import fit
 
 __all__ = ["restore"]
 

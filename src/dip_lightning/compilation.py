@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from dip_lightning.checks import check_choice
-from dip_lightning.config.messages import of_compilation
 from dip_lightning.errors import UserError
 
-__all__ = ["COMPILATIONS", "Program", "choose_compilation"]
+__all__ = ["COMPILATIONS", "Program", "choose_compilation", "compilation_error"]
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +85,7 @@ class Program:
         try:
             out = self._compiled(argument)
         except Exception as error:
-            told = None if self._required else of_compilation(error)
+            told = None if self._required else compilation_error(error)
             if told is None:
                 raise
             log.warning("%s; the fit goes on without", told.problem)
@@ -94,3 +93,17 @@ class Program:
             out = self._function(argument)
         # A CUDA graph writes the next output over this one.
         return out.clone() if self._reuses_output else out
+
+
+def compilation_error(error: Exception) -> UserError | None:
+    """Tell that a network could not be compiled; None where the error is another one.
+
+    Args:
+        error: What a fit ended with.
+    """
+    if not type(error).__module__.startswith(("torch._inductor.", "torch._dynamo.", "torch._functorch.")):
+        return None
+    cause = str(error).strip().splitlines()[0]
+    return UserError(
+        f"the network could not be compiled ({cause})", "a C++ compiler, and Triton for a GPU", "try compile=none"
+    )

@@ -1,12 +1,8 @@
-"""The exception for what a user can cause and can mend, how a small command tells of it, and a sweep's failed jobs."""
+"""The exception for what a user can cause and can mend, and that for a sweep's failed jobs."""
 
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
-from dip_lightning.system.terminal import lasting_output
-
-__all__ = ["JobsFailedError", "UserError", "mistakes_in_one_line"]
+__all__ = ["JobsFailedError", "UserError"]
 
 
 class UserError(ValueError):
@@ -43,27 +39,3 @@ class JobsFailedError(Exception):
         self.codes = list(codes)
         failed = sum(code != 0 for code in codes)
         super().__init__(f"{failed} of {len(codes)} jobs failed; the results of the others are kept")
-
-
-@contextmanager
-def mistakes_in_one_line(program: str) -> Iterator[None]:
-    """End a small command on a mistake of the user, or a file that cannot be written, with one line and exit code 2.
-
-    Output that nobody reads, as with ``| head``, is dropped.
-
-    Args:
-        program: The name of the command.
-
-    Raises:
-        SystemExit: 2, after a mistake.
-    """
-    try:
-        with lasting_output():
-            yield
-    except UserError as error:
-        print(f"{program}: {error}", file=sys.stderr)
-    except OSError as error:
-        print(f"{program}: {error.filename or 'a file'} cannot be written ({error.strerror or error})", file=sys.stderr)
-    else:
-        return
-    sys.exit(2)

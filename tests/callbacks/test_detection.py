@@ -281,7 +281,7 @@ def test_every_rule_works_with_every_network(
     overrides = [*SMALL, *window, *share, *fit, f"stopping={rule}", f"image.path=skimage:{picture}"]
     if resnet:
         from dip_lightning.config.compose import compose_config
-        from dip_lightning.fitting.fit import fit as run_fit
+        from dip_lightning.workflows.restore import fit as run_fit
         from tests.conftest import TINY
 
         result = run_fit(compose_config([*TINY, *overrides]))

@@ -14,12 +14,13 @@ from dip_lightning.config.compose import compose_config
 from dip_lightning.errors import UserError
 from dip_lightning.fitting import fit as fit_module
 from dip_lightning.fitting.build import Fit, build_fit
-from dip_lightning.fitting.fit import FitResult, fit
+from dip_lightning.fitting.fit import FitResult
 from dip_lightning.fitting.memory import MemoryEstimate, check_memory
 from dip_lightning.fitting.selection import outputs
 from dip_lightning.fitting.summary import summarise
 from dip_lightning.module import DeepImagePrior, Iterate
 from dip_lightning.precision import Precision
+from dip_lightning.workflows.restore import fit
 from dip_lightning.workflows.resume import resume
 from tests.conftest import TINY_UNET
 

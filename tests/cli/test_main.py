@@ -218,16 +218,16 @@ def test_version_is_that_of_the_package(dip: Dip) -> None:
 def test_an_unexpected_error_in_a_job_is_told_from_a_mistake(
     dip: Dip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import dip_lightning.fitting.fit
+    import dip_lightning.workflows.restore
 
-    fit = dip_lightning.fitting.fit.fit
+    fit = dip_lightning.workflows.restore.fit
 
     def breaks(cfg: DictConfig, run_folder: Path, resume: Path | None = None) -> object:
         if cfg.seed == 1:
             raise ZeroDivisionError("a bug")
         return fit(cfg, run_folder)
 
-    monkeypatch.setattr(dip_lightning.fitting.fit, "fit", breaks)
+    monkeypatch.setattr(dip_lightning.workflows.restore, "fit", breaks)
     outcome = dip("-m", *TINY_UNET, "seed=0,1,2")
     assert outcome.code == 1
     assert "job 1: ZeroDivisionError: a bug" in outcome.err

@@ -19,7 +19,7 @@ from dip_lightning.callbacks import Checkpoint, DivergenceGuard, FitProgress
 from dip_lightning.config.compose import compose_config, config_folder
 from dip_lightning.config.help_text import help_text
 from dip_lightning.errors import UserError
-from dip_lightning.fitting.fit import fit
+from dip_lightning.workflows.restore import fit
 from tests.conftest import TINY, TINY_UNET
 
 CONF = config_folder()

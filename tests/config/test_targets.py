@@ -23,7 +23,7 @@ HOSTILE = [
     "functools.partial",
     "dip_lightning.cli.main.os.system",  # what our modules import lies in our package only by name
     "dip_lightning.config.compose.instantiate",
-    "dip_lightning.fitting.fit.fit",
+    "dip_lightning.workflows.restore.fit",
     "pytorch_lightning.Trainer.fit",
 ]
 

@@ -13,7 +13,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from dip_lightning.config.compose import compose_config
 from dip_lightning.errors import UserError
-from dip_lightning.fitting.fit import FitResult, fit
+from dip_lightning.fitting.fit import FitResult
+from dip_lightning.workflows.restore import fit
 from tests.conftest import TINY_UNET
 
 # The keys that other programs read; see the README.

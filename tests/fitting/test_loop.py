@@ -24,7 +24,7 @@ from tests.conftest import TINY, TINY_UNET
 @pytest.mark.parametrize("model", ["unet", "resnet", "resunet"])
 def test_the_same_seed_gives_the_same_curves_to_the_last_bit(tiny_fit: Callable[..., FitResult], model: str) -> None:
     size = ["model.num_blocks=2"] if model == "resnet" else ["model.levels=2"]
-    from dip_lightning.fitting.fit import fit
+    from dip_lightning.workflows.restore import fit
 
     def run(seed: int) -> FitResult:
         return fit(compose_config([*TINY, *size, f"model={model}", "dropout=0.1", "iterations=12", f"seed={seed}"]))

@@ -15,10 +15,11 @@ from dip_lightning.config.compose import compose_config
 from dip_lightning.errors import UserError
 from dip_lightning.fitting import fit as fit_module
 from dip_lightning.fitting.build import Fit
-from dip_lightning.fitting.fit import FitResult, fit
+from dip_lightning.fitting.fit import FitResult
 from dip_lightning.fitting.memory import check_memory
 from dip_lightning.module import DeepImagePrior
 from dip_lightning.system import environment
+from dip_lightning.workflows.restore import fit
 from tests.conftest import TINY_UNET, Outcome
 
 Dip = Callable[..., Outcome]
@@ -29,10 +30,11 @@ import json, sys, torch
 torch.set_num_threads(1)
 from dip_lightning.config.compose import compose_config
 from dip_lightning.fitting import fit, memory
+from dip_lightning.workflows import restore
 from dip_lightning.system import environment
 present, check = [], fit.check_memory
 fit.check_memory = lambda parts: present.append(environment.present_memory(torch.device("cpu"))) or check(parts)
-summary = fit.fit(compose_config(["trainer=cpu", "callbacks.fit_progress=null", *sys.argv[1:]])).summary
+summary = restore.fit(compose_config(["trainer=cpu", "callbacks.fit_progress=null", *sys.argv[1:]])).summary
 print(json.dumps([present[0] / 1e6, summary["memory_estimate_mb"], summary["peak_memory_mb"]]))
 """
 
@@ -68,7 +70,7 @@ torch.set_num_threads(1)
 import pytorch_lightning as pl
 from dip_lightning.system import environment
 from dip_lightning.config.compose import compose_config
-from dip_lightning.fitting.fit import fit
+from dip_lightning.workflows.restore import fit
 
 held = {}
 
@@ -206,6 +208,22 @@ def test_a_fit_without_memory_goes_on_in_a_cheaper_precision(dip: Dip, monkeypat
     assert dip("resume=run", "precision=bf16").code == 0
     summary = json.loads(Path("run/summary.json").read_text())
     assert (summary["iterations"], summary["precision"], summary["out_of_memory"]) == (6, "bf16", False)
+
+
+def test_a_fit_that_goes_on_counts_from_its_first_iteration(dip: Dip, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = DeepImagePrior.training_step
+
+    def runs_out(self: DeepImagePrior, batch: object, batch_idx: int) -> torch.Tensor:
+        if self.first_iteration + batch_idx == 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(DeepImagePrior, "training_step", runs_out)
+    for arguments in ([*TINY_UNET, "callbacks.checkpoint.iterations=3", "hydra.run.dir=run"], ["resume=run"]):
+        told = dip(*arguments)
+        assert told.code == 2
+        assert "out of memory after 4 iterations" in told.err
+    assert json.loads(Path("run/summary.json").read_text())["iterations"] == 4
 
 
 def test_the_introduction_tells_the_memory(dip: Dip) -> None:

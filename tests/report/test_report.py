@@ -19,8 +19,9 @@ from dip_lightning.cli import report as cli
 from dip_lightning.cli.report import write_report
 from dip_lightning.errors import UserError
 from dip_lightning.fitting.fit import FitResult
-from dip_lightning.report.runs import find_runs, group_runs, read_curves
+from dip_lightning.report.runs import find_runs, group_runs
 from dip_lightning.report.table import Spread, compare_groups, explain_groups, make_rows, to_latex, to_markdown
+from dip_lightning.runs.curves_file import read_curves
 
 HOSTILE = '"><script>document.title="pwned"</script><img src=x onerror=alert(1)>$x_1$ | & </script>.png'
 

@@ -125,7 +125,7 @@ def test_too_little_room_is_told_in_numbers(dip: Dip, tmp_path: Path, monkeypatc
     assert not (tmp_path / "outputs").exists()
 
 
-@pytest.mark.parametrize("fails", ["write_image", "write_csv"])
+@pytest.mark.parametrize("fails", ["write_image", "write_curves"])
 def test_what_the_run_folder_does_not_take_is_written_elsewhere(
     dip: Dip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
 ) -> None:

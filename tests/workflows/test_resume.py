@@ -20,9 +20,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from dip_lightning.config.compose import compose_config
 from dip_lightning.errors import UserError
-from dip_lightning.fitting.fit import fit
 from dip_lightning.fitting.resume_check import resumable
 from dip_lightning.runs.checkpoint_file import read_checkpoint, write_checkpoint
+from dip_lightning.workflows.restore import fit
 from tests.conftest import TINY_UNET, Outcome
 from tests.forked import run_forked
 

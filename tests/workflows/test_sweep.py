@@ -16,9 +16,9 @@ from PIL import Image
 
 from dip_lightning.callbacks import PeakPSNR
 from dip_lightning.config.compose import compose_config, config_folder
-from dip_lightning.fitting.fit import fit
 from dip_lightning.module import DeepImagePrior
 from dip_lightning.runs.status import fingerprint, is_finished
+from dip_lightning.workflows.restore import fit
 from hydra_plugins.dip_sweeper import BlockSweeper
 from tests.conftest import TINY_UNET, Outcome
 

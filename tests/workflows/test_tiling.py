@@ -19,9 +19,10 @@ from dip_lightning.config.compose import compose_config
 from dip_lightning.data import Observation, Picture, load_observation, picture_from_array, read_image, write_image
 from dip_lightning.data.degradation import GaussianNoise, NoDegradation
 from dip_lightning.errors import UserError
-from dip_lightning.fitting.fit import FitResult, fit
+from dip_lightning.fitting.fit import FitResult
 from dip_lightning.report.runs import find_runs
 from dip_lightning.runs.status import fingerprint
+from dip_lightning.workflows.restore import fit
 from dip_lightning.workflows.tiled_fit import choose_pilots
 from dip_lightning.workflows.tiled_summary import TiledRun, mean_curves
 from dip_lightning.workflows.tiles import Tiles
@@ -101,7 +102,7 @@ def returns_what_it_gets(cfg: Any, folder: Path | None = None, *, image: Observa
 def test_tiles_that_are_as_they_were_make_the_picture_as_it_was(
     channels: int, kind: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dip_lightning.workflows.tiled_fit, "fit", returns_what_it_gets)
+    monkeypatch.setattr(dip_lightning.workflows.tiled_fit, "fit_picture", returns_what_it_gets)
     top = np.iinfo(kind).max
     samples = np.random.default_rng(0).integers(0, top + 1, (101, 83, channels)).astype(kind)
     result = restore(samples, overrides=["tile=32", "overlap=10"])

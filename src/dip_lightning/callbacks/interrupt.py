@@ -8,7 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from dip_lightning.module import DeepImagePrior
-from dip_lightning.system.terminal import give_back_signals, take_signals
+from dip_lightning.system.signals import install_handlers, restore_handlers
 
 __all__ = ["Interrupt"]
 
@@ -43,7 +43,7 @@ class Interrupt(pl.Callback):
             name = signal.Signals(number).name
             log.warning("%s: ending after this iteration (once more to stop at once)", name)
 
-        self._before = take_signals(stop)
+        self._before = install_handlers(stop)
 
     def on_train_batch_end(  # type: ignore[override]
         self, trainer: pl.Trainer, pl_module: DeepImagePrior, outputs: Any, batch: Any, batch_idx: int
@@ -63,5 +63,5 @@ class Interrupt(pl.Callback):
         self._give_back()
 
     def _give_back(self) -> None:
-        give_back_signals(self._before)
+        restore_handlers(self._before)
         self._before = {}

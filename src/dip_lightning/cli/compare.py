@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from dip_lightning.cli.one_line import errors_in_one_line
 from dip_lightning.data.image_io import read_image
-from dip_lightning.errors import UserError, mistakes_in_one_line
+from dip_lightning.errors import UserError
 from dip_lightning.runs.figures import write_comparison
 
 __all__ = ["Whiteness", "main", "measure_whiteness", "psnr_ssim"]
@@ -111,7 +112,7 @@ def main() -> NoReturn:
     parser.add_argument("clean", nargs="?", help="its clean picture, if there is one")
     parser.add_argument("--noisy", help="the picture that was restored: shows what was removed from it")
     parser.add_argument("--out", type=Path, help="write the pictures and their differences side by side (PNG)")
-    with mistakes_in_one_line("dip-compare"):
+    with errors_in_one_line("dip-compare"):
         options = parser.parse_args()
         _compare(options.restored, options.clean, options.noisy, options.out)
     sys.exit(0)

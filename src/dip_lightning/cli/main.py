@@ -1,12 +1,9 @@
-"""The command ``dip``: Hydra's main around :func:`dip_lightning.fitting.fit.fit`, and mistakes told in one line."""
+"""The command ``dip``: Hydra's main around the workflows, and the mistakes of a user told in one line."""
 
-import gc
 import logging
 import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
@@ -18,13 +15,14 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from dip_lightning.cli.loading import share_cores, without_collection
 from dip_lightning.config.compose import config_folder, register_resolvers
 from dip_lightning.config.help_text import help_text
 from dip_lightning.config.hydra_section import guard_hydra
 from dip_lightning.config.messages import CONFIGURATION_ERRORS, GROUP_CHOICE, of_group_choice, translate
 from dip_lightning.errors import JobsFailedError, UserError
 from dip_lightning.runs.status import is_finished
-from dip_lightning.system.terminal import lasting_output
+from dip_lightning.system.output import tolerate_broken_output
 
 __all__ = ["main"]
 
@@ -50,7 +48,7 @@ def main() -> NoReturn:
         SystemExit: 0 after a run; 1 after an unexpected error; 2 for a mistake of the user; 130 after Ctrl-C, 143
             after SIGTERM and 129 after a closed terminal, with what was reached written.
     """
-    with lasting_output():
+    with tolerate_broken_output():
         _main(sys.argv[1:])
     sys.exit(0)
 
@@ -69,7 +67,7 @@ def _asks_about_us(arguments: list[str]) -> bool:
 def _main(arguments: list[str]) -> None:
     if _asks_about_us(arguments):
         return
-    _share_cores()
+    share_cores()
     # Hydra then raises what it would print, and the message can be made one line.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     # A full disk ends the log, too, and logging would print a traceback for each line of it.
@@ -101,33 +99,6 @@ def _main(arguments: list[str]) -> None:
     except KeyboardInterrupt:
         _complain("interrupted before there was anything to write")
         sys.exit(INTERRUPTED)
-
-
-def _share_cores() -> None:
-    """Have threads that wait for each other give way soon, before torch is loaded.
-
-    GNU OpenMP lets them spin, which next to another busy program makes an iteration take ten times as long; see
-    docs/performance.md.
-    """
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-
-
-@contextmanager
-def _without_collection() -> Iterator[None]:
-    """Import torch without the garbage collector, which would look through its million objects again and again.
-
-    They stay, so that it is told to leave them alone from then on.
-    """
-    if "torch" in sys.modules:  # what is garbage by now must not be kept
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
 
 
 def _check_flags(arguments: list[str]) -> None:
@@ -187,10 +158,10 @@ def _fit(cfg: DictConfig, run_folder: Path, sweep: HydraConf | None) -> int:
     if isinstance(cfg.image.path, str) and cfg.image.path and Path(cfg.image.path).is_dir():
         return _fit_folder(cfg, run_folder)
     # Here, not above: `dip --help` and tab completion must not wait for torch.
-    with _without_collection():
+    with without_collection():
         from dip_lightning.cli.summary_table import print_job, print_summary
-        from dip_lightning.fitting.fit import fit
         from dip_lightning.fitting.resume_check import resumable
+        from dip_lightning.workflows.restore import fit
 
     if sweep is not None and cfg.callbacks.get("fit_progress"):
         cfg.callbacks.fit_progress.title = f"job {sweep.job.num}"
@@ -226,7 +197,7 @@ def _resume(arguments: list[str]) -> int:
         raise UserError(f"iterations={given['iterations']}", "a whole number above 0", "try iterations=10000")
     if not given["resume"].strip("'\""):
         raise UserError("resume=", "the folder of a run", "try resume=outputs/DATE/TIME")
-    with _without_collection():
+    with without_collection():
         from dip_lightning.cli.summary_table import print_summary
         from dip_lightning.workflows.resume import resume
 
@@ -243,7 +214,7 @@ def _resume(arguments: list[str]) -> int:
 
 def _fit_folder(cfg: DictConfig, run_folder: Path) -> int:
     """Fit every picture of a folder; returns the exit code."""
-    with _without_collection():
+    with without_collection():
         from dip_lightning.workflows.folder import restore_folder, tell
 
     result = restore_folder(cfg, run_folder)

@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from dip_lightning.errors import UserError, mistakes_in_one_line
+from dip_lightning.cli.one_line import errors_in_one_line
+from dip_lightning.errors import UserError
 from dip_lightning.report.charts import write_curves, write_factors
 from dip_lightning.report.page import write_page
 from dip_lightning.report.runs import find_runs, group_runs
@@ -61,7 +62,7 @@ def main() -> NoReturn:
     )
     parser.add_argument("runs", nargs="+", type=Path, help="run folders, or folders that hold some: outputs")
     parser.add_argument("--out", type=Path, default=Path("outputs/report"), help="where to write (outputs/report)")
-    with mistakes_in_one_line("dip-report"):
+    with errors_in_one_line("dip-report"):
         options = parser.parse_args()
         written = write_report(options.runs, options.out)
         print((options.out / "table.md").read_text(encoding="utf-8"))

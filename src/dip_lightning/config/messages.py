@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from dip_lightning.config.help_text import find_defaults, find_keys
 from dip_lightning.errors import UserError
 
-__all__ = ["CONFIGURATION_ERRORS", "GROUP_CHOICE", "of_compilation", "of_group_choice", "of_unknown_keys", "translate"]
+__all__ = ["CONFIGURATION_ERRORS", "GROUP_CHOICE", "of_group_choice", "of_unknown_keys", "translate"]
 
 # What a wrong override or configuration raises.
 CONFIGURATION_ERRORS = (HydraException, OmegaConfBaseException)
@@ -93,20 +93,6 @@ def of_unknown_keys(keys: Collection[str], conf: Path) -> UserError | None:
     groups = {folder.name for folder in conf.iterdir() if folder.is_dir()}
     unknown = sorted(set(keys) - groups - set(find_keys(conf)))
     return _of_unknown_key(unknown[0], conf) if unknown else None
-
-
-def of_compilation(error: Exception) -> UserError | None:
-    """Tell that a network could not be compiled; None where the error is another one.
-
-    Args:
-        error: What a fit ended with.
-    """
-    if not type(error).__module__.startswith(("torch._inductor.", "torch._dynamo.", "torch._functorch.")):
-        return None
-    cause = str(error).strip().splitlines()[0]
-    return UserError(
-        f"the network could not be compiled ({cause})", "a C++ compiler, and Triton for a GPU", "try compile=none"
-    )
 
 
 def _of_structure(text: str) -> UserError | None:

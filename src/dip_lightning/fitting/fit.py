@@ -1,4 +1,4 @@
-"""One fit, start to end: builds it from a configuration, runs the trainer, writes the outputs."""
+"""One fit of one picture, start to end: builds it from a configuration, runs the trainer, writes the outputs."""
 
 import gc
 import logging
@@ -16,11 +16,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from dip_lightning.callbacks import Checkpoint, Detection, DivergenceGuard, FitProgress, Interrupt
 from dip_lightning.callbacks.fit_state import capture
+from dip_lightning.compilation import compilation_error
 from dip_lightning.config.compose import build
-from dip_lightning.config.messages import of_compilation
 from dip_lightning.data import Observation, Picture
 from dip_lightning.errors import UserError
-from dip_lightning.fitting.build import Fit, Sources, build_data, build_fit
+from dip_lightning.fitting.build import Fit, Sources, build_fit
 from dip_lightning.fitting.isolation import isolated
 from dip_lightning.fitting.memory import check_memory, is_out_of_memory
 from dip_lightning.fitting.own import Own
@@ -31,9 +31,8 @@ from dip_lightning.precision import Precision
 from dip_lightning.runs.checkpoint_file import find_checkpoint, read_checkpoint, remove_checkpoints
 from dip_lightning.runs.run_folder import check_room
 from dip_lightning.system import environment
-from dip_lightning.workflows.tiles import Tiles
 
-__all__ = ["FitResult", "fit"]
+__all__ = ["FitResult", "clear_run_folder", "fit_picture"]
 
 log = logging.getLogger(__name__)
 
@@ -63,25 +62,26 @@ class FitResult:
         return samples[:, :, 0] if samples.shape[2] == 1 else samples
 
 
-def fit(
+def fit_picture(
     cfg: DictConfig,
     run_folder: Path | None = None,
     *,
     image: str | Path | NDArray[np.generic] | Observation | None = None,
     clean: str | Path | NDArray[np.generic] | None = None,
     resume: Path | None = None,
+    observation: Observation | None = None,
     own: Own | None = None,
 ) -> FitResult:
-    """Fit one image, or where ``cfg.tile`` is set and it is larger, its tiles one after another.
+    """Fit one picture as a whole, however large it is.
 
     Args:
-        cfg: The composed configuration; see ``conf/config.yaml``.
+        cfg: The composed configuration; ``tile`` is not looked at.
         run_folder: Where to write; None writes nothing.
-        image: A file name or samples, instead of ``cfg.image.path``; or an observation, which is fitted whole.
+        image: A file name, samples or an observation, instead of ``cfg.image.path``.
         clean: A file name or samples, instead of ``cfg.image.clean``.
         resume: A checkpoint of this fit to go on from, see :func:`~dip_lightning.fitting.resume_check.resumable`; None
-            begins it, and removes what an earlier fit has left in ``run_folder``. Of tiles, those that are finished
-            are kept.
+            begins it, and removes what an earlier fit has left in ``run_folder``.
+        observation: What has been read of the picture already, if it has.
         own: Objects to take instead of building them from ``cfg``.
 
     Returns:
@@ -91,37 +91,13 @@ def fit(
         UserError: A setting, a file or the machine does not allow what was asked.
         KeyboardInterrupt: Ctrl-C came before the first iteration. A later one ends the fit with what was reached.
     """
-    if run_folder is not None and run_folder.exists() and not run_folder.is_dir():
-        raise UserError(f"run folder {run_folder}", "a folder, or a name that is free", "name another")
+    own = Own() if own is None else own
     pictures: Sources = {"clean": clean} if clean is not None else {}
-    if image is not None and not isinstance(image, Observation):
+    if isinstance(image, Observation):
+        observation = image
+    elif image is not None:
         pictures["path"] = image
-    observation = image if isinstance(image, Observation) else None
-    if cfg.tile is not None and observation is None:
-        data = build_data(cfg, pictures, own or Own())
-        height, width = data.observation.noisy.shape[-2:]
-        tiles = Tiles(height, width, cfg.tile, cfg.overlap)
-        if len(tiles) > 1:
-            from dip_lightning.workflows.tiled_fit import fit_tiles  # here: it calls back for each tile
-
-            if run_folder is not None:
-                _clear(run_folder)
-            return fit_tiles(cfg, run_folder, data, tiles)
-        observation = data.observation  # no larger than a tile: a fit like any other
     sources = {"image": image, "clean": clean}
-    return _fit_whole(cfg, run_folder, pictures, observation, sources, resume, own or Own())
-
-
-def _fit_whole(
-    cfg: DictConfig,
-    run_folder: Path | None,
-    pictures: Sources,
-    observation: Observation | None,
-    sources: Mapping[str, Any],
-    resume: Path | None,
-    own: Own,
-) -> FitResult:
-    """Fit one image; ``observation`` instead of reading it."""
     state = None if resume is None else read_checkpoint(resume)
     precision = _precision_of(cfg, state)
     previous: tuple[Fit, float] | None = None
@@ -211,7 +187,7 @@ def _prepare(fit: Fit, run_folder: Path | None, about: Mapping[str, Any], state:
     if run_folder is not None:
         _check_room(fit, run_folder)
         if state is None:
-            _clear(run_folder)
+            clear_run_folder(run_folder)
     if checkpoint is not None:
         checkpoint.run_folder, checkpoint.resumed = run_folder if writes else None, state
         checkpoint.about = {**about, "precision_in_force": fit.precision.name}
@@ -222,7 +198,7 @@ def _prepare(fit: Fit, run_folder: Path | None, about: Mapping[str, Any], state:
         guard.next_precision = fit.precision.higher(fit.trainer.strategy.root_device)
 
 
-def _clear(run_folder: Path) -> None:
+def clear_run_folder(run_folder: Path) -> None:
     """Remove what would be taken for a part of the fit that begins: TensorBoard would draw the curves of both."""
     remove_checkpoints(run_folder)
     for name in ("summary.json", "events.out.tfevents*"):
@@ -248,7 +224,7 @@ def _run(fit: Fit, state: Mapping[str, Any] | None) -> tuple[float, UserError | 
         reached something.
 
     Raises:
-        UserError: The memory was used up before the first iteration was done.
+        UserError: The memory was used up before an iteration was done.
         KeyboardInterrupt: Ctrl-C came before the first iteration: there is nothing to hand back.
     """
     # The parts of an earlier fit in this process refer to each other in circles; they must not count as this one's.
@@ -259,15 +235,15 @@ def _run(fit: Fit, state: Mapping[str, Any] | None) -> tuple[float, UserError | 
         fit.trainer.fit(fit.module)
     except Exception as error:
         if not is_out_of_memory(error):
-            told = of_compilation(error)
+            told = compilation_error(error)
             if told is None:
                 raise
             raise told from None
-        done = fit.trainer.global_step
+        done = fit.module.first_iteration + fit.trainer.global_step
         expected = f"about {fit.module.memory_estimate_mb:.0f} MB"
         remedy = "try image.crop=128, a smaller model.channels, or precision=bf16"
         told = UserError(f"out of memory after {done} iterations", expected, remedy)
-        if done == 0:
+        if fit.trainer.global_step == 0:
             raise told from None
         for callback in fit.trainer.callbacks:  # type: ignore[attr-defined]
             callback.on_train_end(fit.trainer, fit.module)

@@ -205,7 +205,7 @@ def check_memory(fit: Fit) -> MemoryEstimate:
     """
     estimate = estimate_memory(fit)
     available = environment.available_memory(fit.trainer.strategy.root_device)
-    if available is None or estimate.more <= _SHARE * available:
+    if estimate.more <= _SHARE * available:
         return estimate
     _, height, width = fit.module.problem.shape
     raise UserError(

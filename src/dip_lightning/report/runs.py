@@ -12,12 +12,10 @@ from numpy.typing import NDArray
 
 from dip_lightning.config.settings import flatten
 from dip_lightning.errors import UserError
-from dip_lightning.runs.status import is_complete
+from dip_lightning.runs.curves_file import read_curves
+from dip_lightning.runs.status import TILE_FOLDERS, is_complete
 
-__all__ = ["TILE_FOLDERS", "Group", "Run", "find_runs", "group_runs", "read_curves"]
-
-# Under the run folder of a picture in tiles: the fits of the tiles, and of those that choose the iteration.
-TILE_FOLDERS = ("tiles", "pilots")
+__all__ = ["Group", "Run", "find_runs", "group_runs"]
 
 # What may differ between two runs of one setting.
 _NOT_A_SETTING = (
@@ -127,30 +125,6 @@ def _read(folder: Path) -> Run:
     if not isinstance(summary, dict) or "model" not in summary:
         raise UserError(f"{folder}/summary.json is no record of a run", "what dip writes", "leave it out")
     return Run(folder, summary, _settings(folder, summary), curves)
-
-
-def read_curves(path: Path) -> dict[str, NDArray[np.floating]]:
-    """Read a ``curves.csv``.
-
-    Args:
-        path: The file.
-
-    Returns:
-        One array an iteration, by name, without the column of iterations; NaN where a cell is empty.
-
-    Raises:
-        OSError: The file cannot be read.
-        ValueError: It is no such table.
-    """
-    head, _, body = path.read_text(encoding="utf-8").partition("\n")
-    names = head.split(",")
-    # All cells at once: a hundred runs of thousands of iterations are to be read in a second or two.
-    cells = body.strip("\n").replace("\n", ",").split(",") if body.strip() else []
-    values = np.array([cell or "nan" for cell in cells], dtype=np.float64)
-    if names[0] != "iteration" or values.size % len(names):
-        raise ValueError(f"{path.name} is damaged")
-    table = values.reshape(-1, len(names))
-    return {name: table[:, column] for column, name in enumerate(names) if column > 0}
 
 
 def _settings(folder: Path, summary: Mapping[str, Any]) -> dict[str, Any]:

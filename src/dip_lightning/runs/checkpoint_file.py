@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from dip_lightning.errors import UserError
 
 __all__ = [
@@ -50,6 +48,8 @@ def write_checkpoint(run_folder: Path, state: Mapping[str, Any]) -> Path:
     Raises:
         OSError: There is no room, or the folder cannot be written. The earlier checkpoints are as before.
     """
+    import torch  # here: whoever looks for a checkpoint need not load it
+
     folder = run_folder / FOLDER
     unfinished, newest = folder / _UNFINISHED, folder / NEWEST
     try:
@@ -143,6 +143,8 @@ def read_checkpoint(path: Path, *, tell: bool = True) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    import torch
+
     try:
         with zipfile.ZipFile(path) as archive:
             # torch does not compare the checksums that it writes.

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dip_lightning.curves import write_csv
 from dip_lightning.data import SUFFIXES, Picture, write_image
 from dip_lightning.errors import UserError
 from dip_lightning.runs import figures
 from dip_lightning.runs.atomic import whole_file
+from dip_lightning.runs.curves_file import write_curves
 
 __all__ = ["check_room", "remove_if_empty", "write_run", "write_summary"]
 
@@ -57,7 +57,7 @@ def write_run(
     with whole_file(folder / "observation.png") as part:
         write_image(part, replace(restored.with_unit(observation), format="PNG", palette=False))
     with whole_file(folder / "curves.csv") as part:
-        write_csv(part, curves)
+        write_curves(part, curves)
     interrupted = summary["signal"] is not None
     if interrupted:  # whoever sent the signal may not wait for the figures
         write_summary(folder, summary)

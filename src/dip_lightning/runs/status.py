@@ -10,7 +10,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from dip_lightning.config.settings import WITHOUT_INFLUENCE, flatten
 
-__all__ = ["fingerprint", "is_complete", "is_finished"]
+__all__ = ["TILE_FOLDERS", "fingerprint", "is_complete", "is_finished"]
+
+# Under the run folder of a picture in tiles: the fits of the tiles, and of those that choose the iteration.
+TILE_FOLDERS = ("tiles", "pilots")
 
 
 def fingerprint(cfg: DictConfig) -> str:

@@ -3,12 +3,12 @@
 import contextlib
 import platform
 import re
-import resource
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import psutil
 import torch
 
 from dip_lightning.system.control_groups import available_in_groups
@@ -88,36 +88,32 @@ def peak_memory_mb(device: torch.device) -> float:
     """Peak memory since :func:`reset_peak_memory`, in MB (10⁶ bytes): of the GPU's tensors, else of the process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
-    try:
+    try:  # psutil knows the peak of a process on Windows only
         status = Path("/proc/self/status").read_text()
         return int(re.findall(r"VmHWM:\s*(\d+) kB", status)[0]) * 1024 / 1e6
     except (OSError, IndexError):
+        if sys.platform == "win32":
+            return float(psutil.Process().memory_info().peak_wset / 1e6)
+        import resource  # here: Windows has none
+
         unit = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 def present_memory(device: torch.device) -> float:
-    """What is taken now, in bytes, as :func:`peak_memory_mb` counts it; 0 where the system does not tell."""
+    """What is taken now, in bytes, as :func:`peak_memory_mb` counts it."""
     if device.type == "cuda":
         return float(torch.cuda.memory_allocated(device))
-    return 1024.0 * (_read_kb("/proc/self/status", "VmRSS") or 0)
+    return float(psutil.Process().memory_info().rss)
 
 
-def available_memory(device: torch.device) -> float | None:
-    """What can still be taken, in bytes; None where the system does not tell.
+def available_memory(device: torch.device) -> float:
+    """What can still be taken, in bytes.
 
     In a container, or under a batch system, it is what is left of the group's limit, where that is less.
     """
     if device.type == "cuda":
         reserved = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return float(torch.cuda.mem_get_info(device)[0] + reserved)
-    free = _read_kb("/proc/meminfo", "MemAvailable")
-    left = [None if free is None else 1024.0 * free, available_in_groups()]
-    return min((value for value in left if value is not None), default=None)
-
-
-def _read_kb(path: str, name: str) -> int | None:
-    try:
-        return int(re.findall(rf"^{name}:\s*(\d+) kB", Path(path).read_text(), re.MULTILINE)[0])
-    except (OSError, IndexError):
-        return None
+    free, left = float(psutil.virtual_memory().available), available_in_groups()
+    return free if left is None else min(free, left)

@@ -5,17 +5,16 @@ from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.markup import escape
 
 from dip_lightning.errors import UserError
+from dip_lightning.fitting.fit import FitResult
+from dip_lightning.fitting.resume_check import resumable
 from dip_lightning.runs.status import is_finished
-
-if TYPE_CHECKING:
-    from dip_lightning.fitting.fit import FitResult
+from dip_lightning.workflows.restore import fit
 
 __all__ = ["FolderResult", "find_pictures", "restore_folder", "tell"]
 
@@ -118,11 +117,8 @@ def restore_folder(cfg: DictConfig, run_folder: Path, console: Console | None = 
     return result
 
 
-def _fit_one(cfg: DictConfig, picture: Path, place: Path, clean: Path | None, title: str) -> "FitResult":
+def _fit_one(cfg: DictConfig, picture: Path, place: Path, clean: Path | None, title: str) -> FitResult:
     """Fit one picture of a folder."""
-    from dip_lightning.fitting.fit import fit  # here: the command line looks for a folder before it needs torch
-    from dip_lightning.fitting.resume_check import resumable
-
     truth = None if clean is None else clean / picture.name
     if truth is not None and not truth.is_file():
         raise UserError(f"no clean picture {truth}", "one for each picture in image.clean", "add it")

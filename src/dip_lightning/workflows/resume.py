@@ -12,10 +12,10 @@ from omegaconf import DictConfig, OmegaConf
 from dip_lightning.config.compose import compose_config, register_resolvers
 from dip_lightning.data import SAMPLE_PREFIX
 from dip_lightning.errors import UserError
-from dip_lightning.fitting.fit import FitResult, fit
-from dip_lightning.report.runs import TILE_FOLDERS
+from dip_lightning.fitting.fit import FitResult
 from dip_lightning.runs.checkpoint_file import FOLDER, find_checkpoint, read_checkpoint
-from dip_lightning.runs.status import is_complete
+from dip_lightning.runs.status import TILE_FOLDERS, is_complete
+from dip_lightning.workflows.restore import fit
 
 __all__ = ["resume"]
 

@@ -17,12 +17,12 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from dip_lightning.data import ImageSource, Observation, read_image
-from dip_lightning.fitting.fit import FitResult, fit
+from dip_lightning.fitting.fit import FitResult, fit_picture
 from dip_lightning.fitting.resume_check import resumable
-from dip_lightning.report.runs import TILE_FOLDERS, read_curves
+from dip_lightning.runs.curves_file import read_curves
 from dip_lightning.runs.run_folder import write_run, write_summary
-from dip_lightning.runs.status import is_finished
-from dip_lightning.system.terminal import give_back_signals, take_signals
+from dip_lightning.runs.status import TILE_FOLDERS, is_finished
+from dip_lightning.system.signals import install_handlers, restore_handlers
 from dip_lightning.workflows.tiled_summary import TiledRun, mean_curves, panels_of, summarise_tiles
 from dip_lightning.workflows.tiles import Tile, Tiles
 
@@ -159,7 +159,7 @@ class _Fits:
             outer = one.callbacks.fit_progress.title
             one.callbacks.fit_progress.title = title if outer is None else f"{outer}, {title}"
         begun = None if folder is None else resumable(folder, one, image=observation)
-        result = fit(one, folder, image=observation, resume=begun)
+        result = fit_picture(one, folder, image=observation, resume=begun)
         self.last = result.summary
         if result.signal is not None:
             raise _Stopped(result.signal)
@@ -202,8 +202,8 @@ def _stoppable() -> Iterator[None]:
     def stop(number: int) -> NoReturn:
         raise _Stopped(number)
 
-    before = take_signals(stop)
+    before = install_handlers(stop)
     try:
         yield
     finally:
-        give_back_signals(before)
+        restore_handlers(before)
