@@ -29,7 +29,7 @@ import json, sys, torch
 torch.set_num_threads(1)
 from dip_lightning.config.compose import compose_config
 from dip_lightning.fitting import fit, memory
-    from dip_lightning.system import environment
+from dip_lightning.system import environment
 present, check = [], fit.check_memory
 fit.check_memory = lambda parts: present.append(environment.present_memory(torch.device("cpu"))) or check(parts)
 summary = fit.fit(compose_config(["trainer=cpu", "callbacks.fit_progress=null", *sys.argv[1:]])).summary
