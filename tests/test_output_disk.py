@@ -15,7 +15,7 @@ from PIL import Image
 
 from dip_lightning.fitting.fit import FitResult
 from dip_lightning.runs import run_folder
-from dip_lightning.runs.atomic import whole_file
+from dip_lightning.runs.atomic import atomic_write
 from tests.conftest import TINY_UNET, Outcome
 
 Dip = Callable[..., Outcome]
@@ -124,7 +124,7 @@ def test_too_little_room_is_told_in_numbers(dip: Dip, tmp_path: Path, monkeypatc
     assert not (tmp_path / "outputs").exists()
 
 
-@pytest.mark.parametrize("fails", ["write_image", "write_csv"])
+@pytest.mark.parametrize("fails", ["write_image", "write_curves"])
 def test_what_the_run_folder_does_not_take_is_written_elsewhere(
     dip: Dip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
 ) -> None:
@@ -174,7 +174,7 @@ def test_a_file_is_whole_or_absent(tmp_path: Path) -> None:
     path = tmp_path / "restored.png"
 
     def write(content: str, then: Exception | None) -> None:
-        with whole_file(path) as part:
+        with atomic_write(path) as part:
             part.write_text(content)
             assert part.parent == path.parent
             assert part.suffix == ".png"

@@ -1,6 +1,5 @@
 """The values of every iteration, kept on the device until somebody asks for a block of them."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,10 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["COLUMNS", "Curves", "write_csv"]
-
-# The columns of `curves.csv` after `iteration`, in this order; a column that was not measured is left out.
-COLUMNS = ("loss", "psnr_one_pass", "psnr_averaged", "psnr_observation", "psnr_eval")
+__all__ = ["Curves"]
 
 
 class Curves:
@@ -97,19 +93,3 @@ class Curves:
             return {}
         rows = torch.stack([self._buffers[name][start:stop] for name in names]).cpu().numpy()
         return dict(zip(names, rows, strict=True))
-
-
-def write_csv(path: Path, curves: dict[str, NDArray[np.floating]]) -> None:
-    """Write curves as text: a header, then one line an iteration; empty where a value was not measured.
-
-    Args:
-        path: The file to write.
-        curves: Arrays of equal length by name.
-    """
-    names = [name for name in COLUMNS if name in curves] + sorted(set(curves) - set(COLUMNS))
-    rows = zip(*(curves[name] for name in names), strict=True)
-    lines = [",".join(["iteration", *names])]
-    for iteration, row in enumerate(rows):
-        # Nine digits hold a float32 exactly.
-        lines.append(",".join([str(iteration), *("" if np.isnan(value) else f"{value:.9g}" for value in row)]))
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")

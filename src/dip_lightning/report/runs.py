@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 
 from dip_lightning.config.settings import flatten
 from dip_lightning.errors import UserError
-from dip_lightning.runs.status import is_complete
+from dip_lightning.runs.curves_csv import read_curves
+from dip_lightning.runs.record import RECORD, TILE_FOLDERS, Summary, read_summary
+from dip_lightning.runs.status import status_of
 
-__all__ = ["TILE_FOLDERS", "Group", "Run", "find_runs", "group_runs", "read_curves"]
-
-# Under the run folder of a picture in tiles: the fits of the tiles, and of those that choose the iteration.
-TILE_FOLDERS = ("tiles", "pilots")
+__all__ = ["Group", "Run", "find_runs", "group_runs"]
 
 # What may differ between two runs of one setting.
 _NOT_A_SETTING = (
@@ -49,14 +48,14 @@ class Run:
     """
 
     folder: Path
-    summary: dict[str, Any]
+    summary: Summary
     settings: dict[str, Any]
     curves: dict[str, NDArray[np.floating]]
 
     @property
     def is_complete(self) -> bool:
         """Whether it came to its end; not where a signal or the memory ended it."""
-        return is_complete(self.summary)
+        return status_of(self.summary).is_end
 
     def figure(self, *keys: str) -> float | None:
         """Return a number of the summary by its path, ``run.figure("averaged", "peak_psnr")``; None if absent."""
@@ -104,7 +103,7 @@ def find_runs(paths: Iterable[Path]) -> list[Run]:
     for path in paths:
         if not path.is_dir():
             raise UserError(f"{path}", "a folder with finished runs", "try dip-report outputs")
-        records = sorted(record for record in path.rglob("summary.json") if not _is_of_a_tile(record.relative_to(path)))
+        records = sorted(record for record in path.rglob(RECORD) if not _is_of_a_tile(record.relative_to(path)))
         if not records:
             raise UserError(f"no finished run in {path}", "folders with a summary.json", "try dip-report outputs")
         found |= {record.parent.resolve(): record.parent for record in records}
@@ -118,45 +117,21 @@ def _is_of_a_tile(record: Path) -> bool:
 
 def _read(folder: Path) -> Run:
     try:
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        summary = read_summary(folder)
         curves = read_curves(folder / "curves.csv")
     except (OSError, ValueError) as error:
         raise UserError(
             f"{folder} is no finished run ({error})", "summary.json and curves.csv", "leave it out"
         ) from None
-    if not isinstance(summary, dict) or "model" not in summary:
+    if "model" not in summary:
         raise UserError(f"{folder}/summary.json is no record of a run", "what dip writes", "leave it out")
     return Run(folder, summary, _settings(folder, summary), curves)
 
 
-def read_curves(path: Path) -> dict[str, NDArray[np.floating]]:
-    """Read a ``curves.csv``.
-
-    Args:
-        path: The file.
-
-    Returns:
-        One array an iteration, by name, without the column of iterations; NaN where a cell is empty.
-
-    Raises:
-        OSError: The file cannot be read.
-        ValueError: It is no such table.
-    """
-    head, _, body = path.read_text(encoding="utf-8").partition("\n")
-    names = head.split(",")
-    # All cells at once: a hundred runs of thousands of iterations are to be read in a second or two.
-    cells = body.strip("\n").replace("\n", ",").split(",") if body.strip() else []
-    values = np.array([cell or "nan" for cell in cells], dtype=np.float64)
-    if names[0] != "iteration" or values.size % len(names):
-        raise ValueError(f"{path.name} is damaged")
-    table = values.reshape(-1, len(names))
-    return {name: table[:, column] for column, name in enumerate(names) if column > 0}
-
-
-def _settings(folder: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(folder: Path, summary: Summary) -> dict[str, Any]:
     """The configuration that Hydra has written, flat; of a run from Python, what the summary tells."""
     names = ("residual", "dropout", "precision", "seed", "sigma", "objective")
-    settings = {"model": summary["model"], "image": _short(summary.get("image"))}
+    settings: dict[str, Any] = {"model": summary["model"], "image": _short(summary.get("image"))}
     settings |= {name: summary.get(name) for name in names}
     stopping = summary.get("stopping") or {}
     settings |= {"stopping": stopping.get("rule"), "iterations": stopping.get("cap", summary.get("iterations"))}

@@ -1,21 +1,23 @@
 """The files that a fit can go on from: written so that a crash at any moment leaves a whole one, read without trust."""
 
 import logging
-import os
 import pickle
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, cast
 
 import torch
 
 from dip_lightning.errors import UserError
+from dip_lightning.runs.atomic import sync
 
 __all__ = [
     "FOLDER",
     "NEWEST",
     "PREVIOUS",
+    "CheckpointContent",
+    "FitDescription",
+    "FitState",
     "find_checkpoint",
     "read_checkpoint",
     "remove_checkpoints",
@@ -33,16 +35,74 @@ _UNFINISHED = "unfinished.ckpt"
 _FORMAT = 2
 
 
+class FitDescription(TypedDict):
+    """Which fit it is.
+
+    Attributes:
+        config: The resolved configuration.
+        sources: ``path`` and ``clean`` as they were named; ``"array"`` for samples, ``"tile"`` for an observation.
+        current_folder: The folder that they are relative to.
+        iterations: The most iterations that the fit may have.
+        shape: Of the observation, (1, C, H, W).
+        digest: Of the observation's pixels.
+    """
+
+    config: dict[str, Any]
+    sources: dict[str, str | None]
+    current_folder: str
+    iterations: int
+    shape: list[int]
+    digest: str
+
+
+class FitState(TypedDict):
+    """What the fit changes while it runs; the names that Lightning's checkpoints have, too, are theirs.
+
+    Attributes:
+        global_step: How many iterations are done.
+        state_dict: Of the module.
+        optimizer_states: Of its one optimizer.
+        precision: Of Lightning's plugin, which is fp16's scale of the loss.
+        callbacks: Their states, by Lightning's keys.
+        iterate: The last outputs and what is known of them.
+        curves: What was recorded.
+        objective: What the output is compared with, and where.
+        random: The states of the generators, ``cpu`` and ``cuda``.
+    """
+
+    global_step: int
+    state_dict: dict[str, Any]
+    optimizer_states: list[dict[str, Any]]
+    precision: dict[str, Any]
+    callbacks: dict[str, dict[str, Any]]
+    iterate: dict[str, Any]
+    curves: dict[str, Any]
+    objective: dict[str, Any]
+    random: dict[str, torch.Tensor]
+
+
+class CheckpointContent(FitDescription, FitState):
+    """What a checkpoint holds besides its format: which fit it is of, its state, and how it came there.
+
+    Attributes:
+        seconds: How long the fit has taken.
+        precision_in_force: The precision's name; the guard may have raised the one that was asked for.
+    """
+
+    seconds: float
+    precision_in_force: str
+
+
 class _DamagedError(Exception):
     """The file is not as it was written."""
 
 
-def write_checkpoint(run_folder: Path, state: Mapping[str, Any]) -> Path:
+def write_checkpoint(run_folder: Path, state: CheckpointContent) -> Path:
     """Write a checkpoint beside the one before, which is only given up once the new one is whole and on the disk.
 
     Args:
         run_folder: The run folder; made where it is missing.
-        state: Tensors, numbers and words, in dictionaries and lists.
+        state: What it is to hold.
 
     Returns:
         The path of the checkpoint.
@@ -56,13 +116,12 @@ def write_checkpoint(run_folder: Path, state: Mapping[str, Any]) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with unfinished.open("wb") as file:
             torch.save({"format": _FORMAT, **state}, file)
-            file.flush()
-            os.fsync(file.fileno())
+        sync(unfinished)
         # Between these two there is no newest, and the one before is taken.
         if newest.exists():
             newest.replace(folder / PREVIOUS)
         unfinished.replace(newest)
-        _sync_folder(folder)
+        sync(folder)
     except (OSError, RuntimeError) as error:
         _remove(unfinished)
         # Where a write fails, torch complains of a position that it did not expect, with the reason behind that.
@@ -71,17 +130,6 @@ def write_checkpoint(run_folder: Path, state: Mapping[str, Any]) -> Path:
             raise
         raise reason from None
     return newest
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make sure that the new names, too, are on the disk."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _remove(path: Path) -> None:
@@ -109,7 +157,7 @@ def find_checkpoint(run_folder: Path) -> Path | None:
     return next((folder / name for name in (NEWEST, PREVIOUS) if (folder / name).is_file()), None)
 
 
-def read_checkpoint(path: Path, *, tell: bool = True) -> dict[str, Any]:
+def read_checkpoint(path: Path, *, tell: bool = True) -> CheckpointContent:
     """Read a checkpoint; if it is damaged, the one before.
 
     Nothing in the file is executed: it may hold tensors, numbers and words, and is refused if it holds more.
@@ -142,7 +190,7 @@ def read_checkpoint(path: Path, *, tell: bool = True) -> dict[str, Any]:
     )
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> CheckpointContent:
     try:
         with zipfile.ZipFile(path) as archive:
             # torch does not compare the checksums that it writes.
@@ -164,4 +212,4 @@ def _read(path: Path) -> dict[str, Any]:
     if version != _FORMAT:
         told = "of another program" if version is None else f"of format {version}"
         raise UserError(f"{path} is {told}", f"a checkpoint of dip, of format {_FORMAT}", "use the version it is from")
-    return dict(state)
+    return cast(CheckpointContent, state)
