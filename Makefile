@@ -15,7 +15,7 @@ SELECT ?= -m "not wheel"
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint type format bench bench-original stopping-report gpu-check gpu-table1 \
+.PHONY: help setup run test lint type format schema bench bench-original stopping-report gpu-check gpu-table1 \
 	gpu-structure gpu-precision gpu-stopping-report gpu-bench time-to-quality clean
 
 help:  ## list the targets
@@ -48,6 +48,9 @@ type: setup  ## static types
 format: setup  ## rewrite the code in the project's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+schema: setup  ## write docs/summary.schema.json, which says what the record of a run holds
+	$(BIN)/python docs/write_schema.py
 
 bench: setup  ## time an iteration against its convolutions, and what the training loop and the stopping rules add to it
 	$(BIN)/python benchmarks/floor.py --size 128 model=unet

@@ -27,7 +27,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from dip_lightning.stopping.replay import Outcome, replay
+from dip_lightning.stopping.replay import ReplayedFit, replay
 from dip_lightning.stopping.rule import disagree, lag_of
 
 NOISES = {
@@ -172,7 +172,7 @@ def read_curves(path: Path) -> dict[str, NDArray[np.float64]]:
 
 def outcome_of(
     rule: str, curves: dict[str, NDArray[np.float64]], patience: int | None, objective: str = "mse"
-) -> Outcome | None:
+) -> ReplayedFit | None:
     """Replay one rule on the curves of a fit."""
     names, agree = RULES[rule]
     present = [name for name in names if f"stopping_{name}" in curves and (name != "sure" or objective == "mse")]

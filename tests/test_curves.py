@@ -5,7 +5,7 @@ import numpy as np
 import torch
 
 from dip_lightning.curves import Curves
-from dip_lightning.runs.curves_file import write_curves
+from dip_lightning.runs.curves_csv import read_curves, write_curves
 
 
 def test_values_are_kept_by_name_and_iteration() -> None:
@@ -34,3 +34,12 @@ def test_the_csv_holds_every_value_exactly_and_leaves_gaps_empty(tmp_path: Path)
     assert rows[0]["psnr_eval"] == ""
     assert np.float32(rows[1]["loss"]) == values["loss"][1]
     assert [row["iteration"] for row in rows] == ["0", "1"]
+
+
+def test_a_name_with_a_comma_is_read_as_it_was_written(tmp_path: Path) -> None:
+    values = {"loss": np.array([1.0, np.nan]), 'stopping_"a", b': np.array([0.5, 2.0])}
+    write_curves(tmp_path / "curves.csv", values)
+    read = read_curves(tmp_path / "curves.csv")
+    assert {*read} == {*values}
+    for name, curve in values.items():
+        np.testing.assert_array_equal(read[name], curve)

@@ -21,7 +21,7 @@ from dip_lightning.errors import UserError
 from dip_lightning.fitting.fit import FitResult
 from dip_lightning.report.runs import find_runs, group_runs
 from dip_lightning.report.table import Spread, compare_groups, explain_groups, make_rows, to_latex, to_markdown
-from dip_lightning.runs.curves_file import read_curves
+from dip_lightning.runs.curves_csv import read_curves
 
 HOSTILE = '"><script>document.title="pwned"</script><img src=x onerror=alert(1)>$x_1$ | & </script>.png'
 
@@ -30,7 +30,7 @@ def write_run(folder: Path, *, model: str = "unet", dropout: float = 0.0, seed: 
     """A run folder as `dip` writes it, with a peak that the test chooses."""
     peak = more.pop("peak", 30.0)
     folder.mkdir(parents=True)
-    count = {"unet": 2_217_831, "resnet": 1_665_411, "resunet": 1_706_331}[model]
+    count = {"unet": 2_217_831, "resnet": 1_665_411, "resunet": 1_706_331}.get(model, 1)
     curve = {"peak_psnr": peak, "peak_iteration": 40, "final_psnr": peak - 2, "plateau_0.1db": 9, "plateau_0.5db": 20}
     summary = {
         "model": model,
@@ -230,6 +230,16 @@ def test_deviations_have_columns_of_their_own_in_csv(tmp_path: Path) -> None:
     assert float(row["averaged (dB)"]) == 30.5
     assert float(row["averaged (dB), sd"]) == 0.71
     assert int(row["parameters"]) > 1e6
+
+
+def test_a_name_that_looks_like_a_formula_is_text_in_csv(tmp_path: Path) -> None:
+    for seed, model in enumerate(("=1+1", "unet")):
+        write_run(tmp_path / "runs" / str(seed), peak=20, model=model)
+    write_report([tmp_path / "runs"], tmp_path / "out")
+    with (tmp_path / "out" / "table.csv").open(encoding="utf-8") as file:
+        rows = {row["setting"]: row for row in csv.DictReader(file)}
+    assert {*rows} == {"'=1+1", "unet"}
+    assert float(rows["unet"]["difference, averaged"]) < 0  # what was computed stays a number
 
 
 def test_each_factor_of_an_ablation_has_a_figure(tmp_path: Path) -> None:

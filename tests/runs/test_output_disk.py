@@ -14,7 +14,7 @@ from PIL import Image
 
 from dip_lightning.fitting.fit import FitResult
 from dip_lightning.runs import run_folder
-from dip_lightning.runs.atomic import whole_file
+from dip_lightning.runs.atomic import atomic_write
 from tests.conftest import TINY_UNET, Outcome
 from tests.forked import run_forked
 
@@ -175,7 +175,7 @@ def test_a_file_is_whole_or_absent(tmp_path: Path) -> None:
     path = tmp_path / "restored.png"
 
     def write(content: str, then: Exception | None) -> None:
-        with whole_file(path) as part:
+        with atomic_write(path) as part:
             part.write_text(content)
             assert part.parent == path.parent
             assert part.suffix == ".png"

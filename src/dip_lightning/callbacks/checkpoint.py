@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 
@@ -12,7 +12,7 @@ from dip_lightning.callbacks.fit_state import capture, put_back
 from dip_lightning.callbacks.interrupt import Interrupt
 from dip_lightning.checks import check_integer, check_number
 from dip_lightning.module import DeepImagePrior
-from dip_lightning.runs.checkpoint_file import write_checkpoint
+from dip_lightning.runs.checkpoint_file import CheckpointContent, write_checkpoint
 
 __all__ = ["Checkpoint"]
 
@@ -51,7 +51,7 @@ class Checkpoint(pl.callbacks.Checkpoint):  # Lightning runs such a one after al
         self.iterations = iterations
         self.run_folder: Path | None = None
         self.about: Mapping[str, Any] = {}
-        self.resumed: Mapping[str, Any] | None = None
+        self.resumed: CheckpointContent | None = None
         self._warned = False
         self._began = self._last = time.monotonic()
         self._wait = self.seconds
@@ -70,7 +70,7 @@ class Checkpoint(pl.callbacks.Checkpoint):  # Lightning runs such a one after al
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: DeepImagePrior) -> None:  # type: ignore[override]
         """Put the earlier state back: every other callback has begun, and no number has been drawn."""
         if self.resumed is not None:
-            put_back(dict(self.resumed), trainer, pl_module)
+            put_back(self.resumed, trainer, pl_module)
 
     def on_train_batch_end(  # type: ignore[override]
         self, trainer: pl.Trainer, pl_module: DeepImagePrior, outputs: Any, batch: Any, batch_idx: int
@@ -102,8 +102,8 @@ class Checkpoint(pl.callbacks.Checkpoint):  # Lightning runs such a one after al
         assert self.run_folder is not None
         started = time.monotonic()
         try:
-            state = capture(trainer, pl_module)
-            write_checkpoint(self.run_folder, {**self.about, **state, "seconds": self.seconds_spent})
+            state = {**self.about, **capture(trainer, pl_module), "seconds": self.seconds_spent}
+            write_checkpoint(self.run_folder, cast(CheckpointContent, state))
         except OSError as error:
             if not self._warned:
                 log.warning(

@@ -4,18 +4,19 @@ A fit may go on in another precision than it was captured in: numbers are then c
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
 from dip_lightning.module import DeepImagePrior, Iterate
+from dip_lightning.runs.checkpoint_file import FitState
 
 __all__ = ["capture", "put_back"]
 
 
-def capture(trainer: pl.Trainer, module: DeepImagePrior) -> dict[str, Any]:
+def capture(trainer: pl.Trainer, module: DeepImagePrior) -> FitState:
     """Collect the state of a fit after an iteration. Nothing is copied: write it before the next iteration.
 
     The names are those of Lightning's checkpoints, where both have the same.
@@ -23,12 +24,9 @@ def capture(trainer: pl.Trainer, module: DeepImagePrior) -> dict[str, Any]:
     Args:
         trainer: What runs the fit; its callbacks hand their state over by Lightning's hooks.
         module: The fit.
-
-    Returns:
-        Tensors, numbers and words, in dictionaries and lists.
     """
     callbacks = trainer.callbacks  # type: ignore[attr-defined]
-    state: dict[str, Any] = {
+    state: FitState = {
         "global_step": module.iterate.iteration + 1,
         "state_dict": module.state_dict(),
         "optimizer_states": [optimizer.state_dict() for optimizer in trainer.optimizers],
@@ -42,11 +40,11 @@ def capture(trainer: pl.Trainer, module: DeepImagePrior) -> dict[str, Any]:
     if module.device.type == "cuda":
         state["random"]["cuda"] = torch.cuda.get_rng_state(module.device)
     for callback in callbacks:
-        callback.on_save_checkpoint(trainer, module, state)
+        callback.on_save_checkpoint(trainer, module, cast(dict[str, Any], state))
     return state
 
 
-def put_back(state: dict[str, Any], trainer: pl.Trainer, module: DeepImagePrior) -> None:
+def put_back(state: FitState, trainer: pl.Trainer, module: DeepImagePrior) -> None:
     """Go on from what :func:`capture` returned, before the first iteration.
 
     Args:
@@ -55,7 +53,7 @@ def put_back(state: dict[str, Any], trainer: pl.Trainer, module: DeepImagePrior)
         module: The fit, on its device.
     """
     random = state["random"]
-    state = _moved({key: value for key, value in state.items() if key != "random"}, _to(module))
+    state = cast(FitState, _moved({key: value for key, value in state.items() if key != "random"}, _to(module)))
     module.load_state_dict(state["state_dict"])
     for optimizer, optimizer_state in zip(trainer.optimizers, state["optimizer_states"], strict=True):
         optimizer.load_state_dict(optimizer_state)
@@ -68,7 +66,7 @@ def put_back(state: dict[str, Any], trainer: pl.Trainer, module: DeepImagePrior)
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if state["callbacks"].get(callback.state_key):
             callback.load_state_dict(state["callbacks"][callback.state_key])
-        callback.on_load_checkpoint(trainer, module, state)
+        callback.on_load_checkpoint(trainer, module, cast(dict[str, Any], state))
     # Last: nothing may draw a number between this and the next iteration.
     torch.set_rng_state(random["cpu"])
     if module.device.type == "cuda" and "cuda" in random:

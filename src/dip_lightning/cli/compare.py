@@ -15,7 +15,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from dip_lightning.cli.one_line import errors_in_one_line
 from dip_lightning.data.image_io import read_image
 from dip_lightning.errors import UserError
-from dip_lightning.runs.figures import write_comparison
+from dip_lightning.runs.figures import draw_comparison
 
 __all__ = ["Whiteness", "main", "measure_whiteness", "psnr_ssim"]
 
@@ -146,7 +146,7 @@ def _compare(restored: str, clean: str | None, noisy: str | None, out: Path | No
             highlight=False,
         )
     if out is not None:
-        write_comparison(out, images | {title: _shown(difference) for title, difference in differences.items()})
+        draw_comparison(out, images | {title: _shown(difference) for title, difference in differences.items()})
         console.print(f"Written: {out}", soft_wrap=True, highlight=False, markup=False)
 
 

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from dip_lightning.cli.one_line import errors_in_one_line
 from dip_lightning.errors import UserError
-from dip_lightning.report.charts import write_curves, write_factors
+from dip_lightning.report.charts import draw_curves_of_groups, draw_factors
 from dip_lightning.report.page import write_page
 from dip_lightning.report.runs import find_runs, group_runs
 from dip_lightning.report.table import compare_groups, explain_groups, make_rows, to_csv, to_latex, to_markdown
@@ -43,7 +43,7 @@ def write_report(paths: list[Path], out: Path) -> list[Path]:
     for name, text in tables.items():
         (out / name).write_text(text, encoding="utf-8")
         written.append(out / name)
-    written += write_curves(out, groups) + write_factors(out, groups)
+    written += draw_curves_of_groups(out, groups) + draw_factors(out, groups)
     write_page(out / "report.html", groups, rows, remarks)
     return [*written, out / "report.html"]
 

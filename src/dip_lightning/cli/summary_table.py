@@ -2,18 +2,18 @@
 
 import shlex
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from dip_lightning.runs.checkpoint_file import find_checkpoint
+from dip_lightning.runs.record import Summary
 
 __all__ = ["print_job", "print_summary"]
 
 
-def print_summary(summary: dict[str, Any], run_folder: Path, console: Console | None = None) -> None:
+def print_summary(summary: Summary, run_folder: Path, console: Console | None = None) -> None:
     """Print what a run reached and where its files are.
 
     Args:
@@ -30,10 +30,9 @@ def print_summary(summary: dict[str, Any], run_folder: Path, console: Console | 
     table.add_column("within 0.5 dB", justify="right")
     if summary["psnr_observation"] is not None:
         table.add_row("noisy image", f"{summary['psnr_observation']:.2f}", "", "", "")
-    for name, title in (("one_pass", "peak, one-pass"), ("averaged", "peak, averaged")):
-        peak = summary[name]
+    for peak, title in ((summary["one_pass"], "peak, one-pass"), (summary["averaged"], "peak, averaged")):
         if peak is not None:
-            widths = [str(peak[f"plateau_{delta}db"]) for delta in ("0.1", "0.5")]
+            widths = [str(peak["plateau_0.1db"]), str(peak["plateau_0.5db"])]
             table.add_row(title, f"{peak['peak_psnr']:.2f}", str(peak["peak_iteration"]), *widths)
     selected = summary["selected"]
     quality = "not measured" if selected["psnr"] is None else f"{selected['psnr']:.2f}"
@@ -64,13 +63,13 @@ def print_summary(summary: dict[str, Any], run_folder: Path, console: Console | 
         console.print(f"To go on: {escape(command)}", soft_wrap=True, highlight=False)
 
 
-def _precisions(summary: dict[str, Any]) -> str:
+def _precisions(summary: Summary) -> str:
     """The precision that was asked for, and those that the guard went on in."""
     raised = [remedy["precision"] for remedy in summary.get("remedies", []) if "precision" in remedy]
     return ", then ".join([summary["precision"], *raised])
 
 
-def print_job(number: int, overrides: str, summary: dict[str, Any], run_folder: Path) -> None:
+def print_job(number: int, overrides: str, summary: Summary, run_folder: Path) -> None:
     """Print what a job of a sweep reached, in one line.
 
     Args:

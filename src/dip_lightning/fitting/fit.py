@@ -4,10 +4,8 @@ import gc
 import logging
 import shlex
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,10 +23,17 @@ from dip_lightning.fitting.isolation import isolated
 from dip_lightning.fitting.memory import check_memory, is_out_of_memory
 from dip_lightning.fitting.own import Own
 from dip_lightning.fitting.resume_check import check_same_fit, describe_fit
-from dip_lightning.fitting.selection import Outcome, log_final_figures, select, to_image
+from dip_lightning.fitting.selection import FitOutcome, log_final_figures, select, to_image
 from dip_lightning.fitting.summary import summarise
 from dip_lightning.precision import Precision
-from dip_lightning.runs.checkpoint_file import find_checkpoint, read_checkpoint, remove_checkpoints
+from dip_lightning.runs.checkpoint_file import (
+    CheckpointContent,
+    FitDescription,
+    find_checkpoint,
+    read_checkpoint,
+    remove_checkpoints,
+)
+from dip_lightning.runs.record import RECORD, Summary
 from dip_lightning.runs.run_folder import check_room
 from dip_lightning.system import environment
 
@@ -51,7 +56,7 @@ class FitResult:
 
     picture: Picture
     curves: dict[str, NDArray[np.floating]]
-    summary: dict[str, Any]
+    summary: Summary
     run_folder: Path | None
     signal: int | None = None
 
@@ -106,8 +111,7 @@ def fit_picture(
             with precision.in_force():
                 first = 0 if state is None else state["global_step"]
                 fit = build_fit(cfg, run_folder, precision, pictures, first, observation, own)
-                about = describe_fit(cfg, fit.data.observation, fit.data.iterations, **sources)
-                about["own"] = own.describe()
+                about = describe_fit(fit, own.describe(), **sources)
                 if state is not None and resume is not None:
                     check_same_fit(state, about, resume)
                 try:
@@ -120,12 +124,13 @@ def fit_picture(
                     return _hand_back(*previous, run_folder)
                 if exhausted is not None or not _goes_on(fit):
                     return _hand_back(fit, seconds, run_folder, exhausted)
-                state = {**about, **capture(fit.trainer, fit.module), "seconds": seconds}
-                state["precision_in_force"] = precision.higher(fit.trainer.strategy.root_device)
+                higher = precision.higher(fit.trainer.strategy.root_device)
+                assert higher is not None  # else the guard would not have ended the fit for it
+                state = {**about, **capture(fit.trainer, fit.module), "seconds": seconds, "precision_in_force": higher}
                 precision, previous = _precision_of(cfg, state), (fit, seconds)
 
 
-def _precision_of(cfg: DictConfig, state: Mapping[str, Any] | None) -> Precision:
+def _precision_of(cfg: DictConfig, state: CheckpointContent | None) -> Precision:
     """The precision that was asked for; or the higher one that a fit with the same wish had come to."""
     asked: Precision = build(cfg.precision)
     if state is None or build(OmegaConf.create(state["config"]).precision).name != asked.name:
@@ -156,13 +161,12 @@ def _hand_back(fit: Fit, seconds: float, run_folder: Path | None, exhausted: Use
         raise UserError(
             "the output is not finite: the fit diverged", "a smaller step", f"try lr={fit.settings.lr / 10:g}"
         )
-    summary = summarise(fit, selected, iteration, seconds) | {"digest": fit.data.observation.digest}
-    summary["out_of_memory"] = exhausted is not None
+    summary = summarise(fit, selected, iteration, seconds, out_of_memory=exhausted is not None)
     curves = fit.module.curves.block()
     picture = fit.data.observation.picture.with_unit(to_image(selected))
     if run_folder is not None:
         log_final_figures(fit, summary)
-        Outcome(fit, iteration, selected, picture, curves, summary).write(run_folder)
+        FitOutcome(fit, iteration, selected, picture, curves, summary).write(run_folder)
         if exhausted is None:
             _keep_checkpoint(fit, run_folder)
     if exhausted is not None:
@@ -176,7 +180,7 @@ def _hand_back(fit: Fit, seconds: float, run_folder: Path | None, exhausted: Use
     return FitResult(picture, curves, summary, run_folder, None if interrupt is None else interrupt.signal)
 
 
-def _prepare(fit: Fit, run_folder: Path | None, about: Mapping[str, Any], state: Mapping[str, Any] | None) -> None:
+def _prepare(fit: Fit, run_folder: Path | None, about: FitDescription, state: CheckpointContent | None) -> None:
     """Check that there is memory and room, and only then clear the run folder, and tell who writes checkpoints."""
     checkpoint, guard = fit.find(Checkpoint), fit.find(DivergenceGuard)
     writes = checkpoint is not None
@@ -201,7 +205,7 @@ def _prepare(fit: Fit, run_folder: Path | None, about: Mapping[str, Any], state:
 def clear_run_folder(run_folder: Path) -> None:
     """Remove what would be taken for a part of the fit that begins: TensorBoard would draw the curves of both."""
     remove_checkpoints(run_folder)
-    for name in ("summary.json", "events.out.tfevents*"):
+    for name in (RECORD, "events.out.tfevents*"):
         for path in run_folder.glob(name):
             path.unlink()
 
@@ -216,7 +220,7 @@ def _keep_checkpoint(fit: Fit, run_folder: Path) -> None:
     remove_checkpoints(run_folder, keep_newest=fit.settings.save_checkpoint)
 
 
-def _run(fit: Fit, state: Mapping[str, Any] | None) -> tuple[float, UserError | None]:
+def _run(fit: Fit, state: CheckpointContent | None) -> tuple[float, UserError | None]:
     """Run the fit.
 
     Returns:

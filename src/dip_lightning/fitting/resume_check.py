@@ -11,7 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 from dip_lightning.config.settings import WITHOUT_INFLUENCE, flatten
 from dip_lightning.data import SAMPLE_PREFIX, Observation
 from dip_lightning.errors import UserError
-from dip_lightning.runs.checkpoint_file import find_checkpoint, read_checkpoint
+from dip_lightning.fitting.build import Fit
+from dip_lightning.runs.checkpoint_file import CheckpointContent, FitDescription, find_checkpoint, read_checkpoint
 
 __all__ = ["check_same_fit", "describe_fit", "resumable"]
 
@@ -25,32 +26,28 @@ _FREE = (*WITHOUT_INFLUENCE, "iterations", "image.path", "image.clean", "tile", 
 Source = str | Path | NDArray[np.generic] | Observation | None
 
 
-def describe_fit(
-    cfg: DictConfig, observation: Observation, iterations: int, image: Source = None, clean: Source = None
-) -> dict[str, Any]:
+def describe_fit(fit: Fit, own: dict[str, str], image: Source = None, clean: Source = None) -> FitDescription:
     """Compose what a checkpoint says of its fit, besides the state.
 
     Args:
-        cfg: The composed configuration.
-        observation: What is fitted.
-        iterations: The most iterations that the fit may have.
+        fit: The fit.
+        own: The types of the objects of one's own, by what they stand for.
         image: What is fitted instead of ``cfg.image.path``.
         clean: What it is measured against instead of ``cfg.image.clean``.
-
-    Returns:
-        Numbers and words, in dictionaries and lists.
     """
+    observation = fit.data.observation
     return {
-        "config": OmegaConf.to_container(cfg, resolve=True),
-        "sources": _sources(cfg, image, clean),
+        "config": fit.settings.resolved,
+        "sources": _sources(fit.settings.resolved, image, clean),
         "current_folder": str(Path.cwd()),
-        "iterations": iterations,
+        "iterations": fit.data.iterations,
         "shape": list(observation.noisy.shape),
         "digest": observation.digest,
+        "own": own,
     }
 
 
-def check_same_fit(state: Mapping[str, Any], about: Mapping[str, Any], path: Path) -> None:
+def check_same_fit(state: CheckpointContent, about: FitDescription, path: Path) -> None:
     """Check that a checkpoint is of the fit that is to go on, and not of its end.
 
     Args:
@@ -97,8 +94,7 @@ def resumable(run_folder: Path, cfg: DictConfig, *, image: Source = None, clean:
         return None
     try:
         state = read_checkpoint(checkpoint, tell=False)
-        settings = OmegaConf.to_container(cfg, resolve=True)
-        assert isinstance(settings, dict)
+        settings: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
         same = flatten(state["config"], _FREE) == flatten(settings, _FREE)
     except (UserError, KeyError):
         return None
@@ -106,7 +102,7 @@ def resumable(run_folder: Path, cfg: DictConfig, *, image: Source = None, clean:
     if isinstance(image, Observation):
         return checkpoint if same and left and state["digest"] == image.digest else None
     before = {name: _absolute(source, state["current_folder"]) for name, source in state["sources"].items()}
-    sources = {name: _absolute(source, Path.cwd()) for name, source in _sources(cfg, image, clean).items()}
+    sources = {name: _absolute(source, Path.cwd()) for name, source in _sources(settings, image, clean).items()}
     written = checkpoint.stat().st_mtime
     files = [Path(source) for source in sources.values() if source is not None]
     changed = any(file.is_file() and file.stat().st_mtime > written for file in files)
@@ -125,14 +121,15 @@ def _told(key: str, settings: Mapping[str, Any]) -> str:
     return f"{key}={value}"
 
 
-def _size(about: Mapping[str, Any]) -> str:
+def _size(about: FitDescription) -> str:
     _, channels, height, width = about["shape"]
     return f"{height}x{width} pixels and {channels} {'channel' if channels == 1 else 'channels'}"
 
 
-def _sources(cfg: DictConfig, image: Source, clean: Source) -> dict[str, str | None]:
+def _sources(config: Mapping[str, Any], image: Source, clean: Source) -> dict[str, str | None]:
     """Where the pictures come from, as they were named; ``"array"`` for samples, ``"tile"`` for an observation."""
-    given = {"path": cfg.image.path if image is None else image, "clean": cfg.image.clean if clean is None else clean}
+    named = config["image"]
+    given = {"path": named["path"] if image is None else image, "clean": named["clean"] if clean is None else clean}
     return {name: None if source is None else _KINDS.get(type(source)) or str(source) for name, source in given.items()}
 
 

@@ -3,7 +3,6 @@
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +15,15 @@ from dip_lightning.errors import UserError
 from dip_lightning.fitting.build import Fit
 from dip_lightning.fitting.summary import final_figures, hyperparameters
 from dip_lightning.metrics import psnr
+from dip_lightning.runs.record import Summary
 from dip_lightning.runs.run_folder import write_run
 from dip_lightning.system.loggers import spared_loggers
 
-__all__ = ["Outcome", "log_final_figures", "outputs", "select", "to_image"]
+__all__ = ["FitOutcome", "log_final_figures", "outputs", "select", "to_image"]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class FitOutcome:
     """What a fit came to.
 
     Attributes:
@@ -40,7 +40,7 @@ class Outcome:
     selected: Tensor
     picture: Picture
     curves: dict[str, NDArray[np.floating]]
-    summary: dict[str, Any]
+    summary: Summary
 
     def write(self, run_folder: Path) -> None:
         """Write it; where the disk does not take it, into the folder for temporary files: a fit is not lost.
@@ -95,7 +95,7 @@ def outputs(fit: Fit) -> dict[str, Tensor]:
     return last
 
 
-def log_final_figures(fit: Fit, summary: dict[str, Any]) -> None:
+def log_final_figures(fit: Fit, summary: Summary) -> None:
     """Write TensorBoard's last figures: the iteration that was picked, and the HParams tab."""
     detected = fit.module.curves.block().get("detected")
     with spared_loggers(fit.trainer) as loggers:

@@ -1,8 +1,8 @@
 """What a run reached, as the plain values of ``summary.json`` and of TensorBoard's HParams tab."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from signal import Signals
-from typing import Any
+from typing import Any, NotRequired, TypedDict, cast
 
 from torch import Tensor
 
@@ -10,12 +10,61 @@ from dip_lightning.callbacks import Detection, DivergenceGuard, Interrupt, Outpu
 from dip_lightning.data import Observation
 from dip_lightning.fitting.build import Fit
 from dip_lightning.metrics import psnr
+from dip_lightning.runs.record import Remedy, SelectedSummary, StoppingSummary, Summary, TilesSummary
 from dip_lightning.system import environment
 
-__all__ = ["final_figures", "hyperparameters", "summarise"]
+__all__ = ["final_figures", "hyperparameters", "interrupted_by", "summarise", "summarise_ending"]
 
 
-def summarise(fit: Fit, selected: Tensor, iteration: int, seconds: float) -> dict[str, Any]:
+class _Ending(TypedDict):
+    """What the records of a whole picture and of one in tiles tell alike, by the keys of :class:`Summary`."""
+
+    psnr_observation: float | None
+    stopping: StoppingSummary
+    selected: SelectedSummary
+    tiles: NotRequired[TilesSummary]  # which a record in tiles adds
+    remarks: list[str]
+    signal: int | None
+
+
+def summarise_ending(
+    stopping: StoppingSummary,
+    output: str,
+    noisy: float | None,
+    signal: int | None,
+    course: Iterable[str],
+    averaging: Iterable[str],
+) -> _Ending:
+    """Compose what the records of a whole picture and of one in tiles tell alike.
+
+    Args:
+        stopping: Why the fits ended, and with what.
+        output: Which output is handed back.
+        noisy: PSNR of the observation in dB; None without a clean image.
+        signal: The number of the signal that ended the fits early, or None.
+        course: What the user should know of the course of the fits.
+        averaging: What the user should know of how much the averaged output has averaged.
+    """
+    quality = stopping["psnr"]
+    remarks = [] if stopping["unsure"] is None else [f"Unsure. {stopping['unsure']} Look at the picture."]
+    remarks += course
+    if quality is not None and noisy is not None and quality < noisy:
+        remarks.append("The restored picture is worse than the noisy one.")
+    return {
+        "psnr_observation": noisy,
+        "stopping": stopping,
+        "selected": {"output": output, "iteration": stopping["iteration"], "psnr": quality},
+        "remarks": [*remarks, *averaging],
+        "signal": signal,
+    }
+
+
+def interrupted_by(signal: int) -> str:
+    """Say what ended a fit early, without a full stop: ``It was interrupted (SIGINT)``."""
+    return f"It was interrupted ({Signals(signal).name})"
+
+
+def summarise(fit: Fit, selected: Tensor, iteration: int, seconds: float, *, out_of_memory: bool = False) -> Summary:
     """Compose ``summary.json``; what needs a clean image is None without one.
 
     Args:
@@ -23,9 +72,7 @@ def summarise(fit: Fit, selected: Tensor, iteration: int, seconds: float) -> dic
         selected: The image that is handed back, (1, C, H, W).
         iteration: The iteration that it is the output of.
         seconds: How long the fit took.
-
-    Returns:
-        Plain values. PSNRs are in dB, iterations count from 0, memory is in MB (10⁶ bytes).
+        out_of_memory: Whether it ended for want of memory.
     """
     settings, module, observation = fit.settings, fit.module, fit.data.observation
     device = fit.trainer.strategy.root_device
@@ -39,7 +86,18 @@ def summarise(fit: Fit, selected: Tensor, iteration: int, seconds: float) -> dic
         noisy = float(psnr(seen, clean)) if seen.shape == clean.shape else None
     interrupt = fit.find(Interrupt)
     guard, detection = fit.find(DivergenceGuard), fit.find(Detection)
-    doubt = None if detection is None else _doubt(detection, observation)
+    stopping: StoppingSummary = {
+        "rule": "none" if detection is None else detection.name,
+        "iteration": iteration,
+        "reason": _reason(fit, iterations),
+        "unsure": None if detection is None else _doubt(detection, observation),
+        "psnr": quality,
+        "gap_db": None if averaged is None or quality is None else averaged["peak_psnr"] - quality,
+        "picks": {} if detection is None else detection.picks(),
+        "abstained": {} if detection is None else detection.abstained,
+        "cap": fit.data.iterations,
+    }
+    signal = interrupt.signal if interrupt is not None and interrupt.cut_short else None
     return {
         "model": settings.model,
         "num_parameters": sum(parameter.numel() for parameter in module.prior.network.parameters()),
@@ -65,29 +123,17 @@ def summarise(fit: Fit, selected: Tensor, iteration: int, seconds: float) -> dic
         "seconds_compiling": round(module.seconds_compiling, 3),
         "peak_memory_mb": round(environment.peak_memory_mb(device), 1),
         "memory_estimate_mb": module.memory_estimate_mb,
-        "psnr_observation": noisy,
         "one_pass": peaks.get("one_pass"),
         "averaged": averaged,
         "eval": peaks.get("eval"),
-        "stopping": {
-            "rule": "none" if detection is None else detection.name,
-            "iteration": iteration,
-            "reason": _reason(fit, iterations),
-            "unsure": doubt,
-            "psnr": quality,
-            "gap_db": None if averaged is None or quality is None else averaged["peak_psnr"] - quality,
-            "picks": {} if detection is None else detection.picks(),
-            "abstained": {} if detection is None else detection.abstained,
-            "cap": fit.data.iterations,
-        },
-        "selected": {"output": settings.select, "iteration": iteration, "psnr": quality},
-        "remarks": _remarks(fit, iteration, doubt, quality, noisy),
-        "signal": interrupt.signal if interrupt is not None and interrupt.cut_short else None,
+        **summarise_ending(stopping, settings.select, noisy, signal, _course(fit), _averaging(fit, iteration)),
         "restores": [] if guard is None else guard.restored_at,
-        "remedies": [] if guard is None else guard.remedies,
+        "remedies": [] if guard is None else cast(list[Remedy], guard.remedies),
         "gave_up": _gave_up(guard),
+        "out_of_memory": out_of_memory,
         "versions": environment.versions(),
         "git_commit": fit.git_commit,
+        "digest": observation.digest,
         "fingerprint": settings.fingerprint,
     }
 
@@ -101,7 +147,7 @@ def _reason(fit: Fit, iterations: int) -> str:
     """Say in one sentence why the fit ended."""
     interrupt, guard = fit.find(Interrupt), fit.find(DivergenceGuard)
     if interrupt is not None and interrupt.cut_short and interrupt.signal is not None:
-        return f"It was interrupted ({Signals(interrupt.signal).name})."
+        return f"{interrupted_by(interrupt.signal)}."
     if guard is not None and _gave_up(guard):
         tried = "nothing helped" if guard.escalate else "try a smaller lr or precision=fp64"
         return f"It diverged again and again; {tried}."
@@ -123,27 +169,25 @@ def _doubt(detection: Detection, observation: Observation) -> str | None:
     return doubt
 
 
-def _remarks(fit: Fit, iteration: int, doubt: str | None, quality: float | None, noisy: float | None) -> list[str]:
-    """What the user should know of the picture that is handed back."""
-    remarks = []
-    if doubt is not None:
-        remarks.append(f"Unsure. {doubt} Look at the picture.")
+def _course(fit: Fit) -> Iterator[str]:
+    """What the user should know of the course of the fit."""
     guard = fit.find(DivergenceGuard)
     if guard is not None and guard.remedies:
         taken = ", ".join(f"{name}={value:g}" if name == "lr" else f"{name}={value}" for name, value in _changes(guard))
         raised = any("precision" in remedy for remedy in guard.remedies)
         lr = f"; a precision begins with lr={fit.settings.lr:g}" if raised else ""
-        remarks.append(f"It diverged repeatedly and went on with {taken}{lr}.")
-    if quality is not None and noisy is not None and quality < noisy:
-        remarks.append("The restored picture is worse than the noisy one.")
+        yield f"It diverged repeatedly and went on with {taken}{lr}."
+
+
+def _averaging(fit: Fit, iteration: int) -> Iterator[str]:
+    """What the user should know of how much the averaged output has averaged."""
     ema = fit.find(OutputEMA)
     if fit.settings.select == "averaged" and ema is not None and ema.alpha**iteration > 0.05:
         share = f"{ema.alpha**iteration:.0%}"
         remedy = "a smaller alpha, or select=one_pass"
         if iteration + 1 == fit.data.iterations:
             remedy = f"more iterations, {remedy}"
-        remarks.append(f"{share} of the averaged output is still the first, meaningless one: use {remedy}.")
-    return remarks
+        yield f"{share} of the averaged output is still the first, meaningless one: use {remedy}."
 
 
 def _changes(guard: DivergenceGuard) -> Iterator[tuple[str, Any]]:
@@ -152,7 +196,7 @@ def _changes(guard: DivergenceGuard) -> Iterator[tuple[str, Any]]:
         yield from ((name, value) for name, value in remedy.items() if name != "iteration")
 
 
-def hyperparameters(fit: Fit, summary: dict[str, Any]) -> dict[str, Any]:
+def hyperparameters(fit: Fit, summary: Summary) -> dict[str, Any]:
     """The settings that TensorBoard's HParams tab compares runs by.
 
     Args:
@@ -161,7 +205,8 @@ def hyperparameters(fit: Fit, summary: dict[str, Any]) -> dict[str, Any]:
     """
     settings = fit.settings
     names = ("model", "residual", "dropout", "precision", "seed", "image", "sigma", "objective", "num_parameters")
-    chosen = {name: summary[name] for name in names} | {"stopping": summary["stopping"]["rule"]}
+    recorded: Mapping[str, Any] = summary
+    chosen = {name: recorded[name] for name in names} | {"stopping": summary["stopping"]["rule"]}
     chosen["iterations"] = summary["stopping"]["cap"]
     structure = {f"model.{key}": value for key, value in settings.structure.items() if key not in names}
     values = (
@@ -170,16 +215,16 @@ def hyperparameters(fit: Fit, summary: dict[str, Any]) -> dict[str, Any]:
     return {name: "none" if value is None else value for name, value in values.items()}
 
 
-def final_figures(summary: dict[str, Any]) -> dict[str, float]:
+def final_figures(summary: Summary) -> dict[str, float]:
     """The figures that TensorBoard's HParams tab shows beside the settings.
 
     Args:
         summary: The content of ``summary.json``.
     """
     figures = {"hparam/seconds": float(summary["seconds"])}
-    for curve in ("one_pass", "averaged"):
-        if summary[curve] is not None:
-            figures |= {f"hparam/{curve}/{name}": float(value) for name, value in summary[curve].items()}
+    for name, curve in (("one_pass", summary["one_pass"]), ("averaged", summary["averaged"])):
+        measured: Mapping[str, Any] = curve or {}
+        figures |= {f"hparam/{name}/{figure}": float(value) for figure, value in measured.items()}
     stopping = summary["stopping"]
     if stopping["rule"] != "none":
         figures["hparam/detected_iteration"] = float(stopping["iteration"])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dip_lightning.report.runs import Group
 
-__all__ = ["COLOURS", "write_curves", "write_factors"]
+__all__ = ["COLOURS", "draw_curves_of_groups", "draw_factors"]
 
 # Okabe and Ito's colours, which people who see colours differently can tell apart; line styles tell them in print.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -20,7 +20,7 @@ _STYLES = ("-", "--", "-.", ":")
 _MOST = 12  # groups in one figure; more cannot be told apart
 
 
-def write_curves(folder: Path, groups: list[Group]) -> list[Path]:
+def draw_curves_of_groups(folder: Path, groups: list[Group]) -> list[Path]:
     """Draw averaged PSNR over iterations for each group (mean over seeds), one-pass faint behind it.
 
     The plateau within 0.1 dB of the peak is drawn as a bar along the bottom.
@@ -81,7 +81,7 @@ def _mean_curve(group: Group, name: str) -> NDArray[np.floating]:
     return mean
 
 
-def write_factors(folder: Path, groups: list[Group]) -> list[Path]:
+def draw_factors(folder: Path, groups: list[Group]) -> list[Path]:
     """Draw the peak of the averaged output over the values of each setting that differs, one figure a setting.
 
     Groups that agree in all other settings are joined by a line.

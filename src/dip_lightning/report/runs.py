@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from dip_lightning.config.settings import flatten
 from dip_lightning.errors import UserError
-from dip_lightning.runs.curves_file import read_curves
-from dip_lightning.runs.status import TILE_FOLDERS, is_complete
+from dip_lightning.runs.curves_csv import read_curves
+from dip_lightning.runs.record import RECORD, TILE_FOLDERS, Summary, read_summary
+from dip_lightning.runs.status import status_of
 
 __all__ = ["Group", "Run", "find_runs", "group_runs"]
 
@@ -47,14 +48,14 @@ class Run:
     """
 
     folder: Path
-    summary: dict[str, Any]
+    summary: Summary
     settings: dict[str, Any]
     curves: dict[str, NDArray[np.floating]]
 
     @property
     def is_complete(self) -> bool:
         """Whether it came to its end; not where a signal or the memory ended it."""
-        return is_complete(self.summary)
+        return status_of(self.summary).is_end
 
     def figure(self, *keys: str) -> float | None:
         """Return a number of the summary by its path, ``run.figure("averaged", "peak_psnr")``; None if absent."""
@@ -102,7 +103,7 @@ def find_runs(paths: Iterable[Path]) -> list[Run]:
     for path in paths:
         if not path.is_dir():
             raise UserError(f"{path}", "a folder with finished runs", "try dip-report outputs")
-        records = sorted(record for record in path.rglob("summary.json") if not _is_of_a_tile(record.relative_to(path)))
+        records = sorted(record for record in path.rglob(RECORD) if not _is_of_a_tile(record.relative_to(path)))
         if not records:
             raise UserError(f"no finished run in {path}", "folders with a summary.json", "try dip-report outputs")
         found |= {record.parent.resolve(): record.parent for record in records}
@@ -116,21 +117,21 @@ def _is_of_a_tile(record: Path) -> bool:
 
 def _read(folder: Path) -> Run:
     try:
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        summary = read_summary(folder)
         curves = read_curves(folder / "curves.csv")
     except (OSError, ValueError) as error:
         raise UserError(
             f"{folder} is no finished run ({error})", "summary.json and curves.csv", "leave it out"
         ) from None
-    if not isinstance(summary, dict) or "model" not in summary:
+    if "model" not in summary:
         raise UserError(f"{folder}/summary.json is no record of a run", "what dip writes", "leave it out")
     return Run(folder, summary, _settings(folder, summary), curves)
 
 
-def _settings(folder: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(folder: Path, summary: Summary) -> dict[str, Any]:
     """The configuration that Hydra has written, flat; of a run from Python, what the summary tells."""
     names = ("residual", "dropout", "precision", "seed", "sigma", "objective")
-    settings = {"model": summary["model"], "image": _short(summary.get("image"))}
+    settings: dict[str, Any] = {"model": summary["model"], "image": _short(summary.get("image"))}
     settings |= {name: summary.get(name) for name in names}
     stopping = summary.get("stopping") or {}
     settings |= {"stopping": stopping.get("rule"), "iterations": stopping.get("cap", summary.get("iterations"))}

@@ -167,7 +167,7 @@ def to_csv(rows: list[dict[str, str]]) -> str:
         cells: dict[str, str] = {}
         for title, cell in row.items():
             if title == "setting":
-                cells[title] = cell
+                cells[title] = _for_spreadsheet(cell)
                 continue
             cells[title], _, deviation = cell.replace(",", "").partition(" ± ")
             if title in spread:
@@ -178,6 +178,11 @@ def to_csv(rows: list[dict[str, str]]) -> str:
     writer.writeheader()
     writer.writerows(plain)
     return text.getvalue()
+
+
+def _for_spreadsheet(cell: str) -> str:
+    """What comes from files of others is text, even where a spreadsheet would compute it."""
+    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else cell
 
 
 _LATEX = {

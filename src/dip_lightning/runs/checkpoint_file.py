@@ -1,19 +1,21 @@
 """The files that a fit can go on from: written so that a crash at any moment leaves a whole one, read without trust."""
 
 import logging
-import os
 import pickle
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, cast
 
 from dip_lightning.errors import UserError
+from dip_lightning.runs.atomic import sync
 
 __all__ = [
     "FOLDER",
     "NEWEST",
     "PREVIOUS",
+    "CheckpointContent",
+    "FitDescription",
+    "FitState",
     "find_checkpoint",
     "read_checkpoint",
     "remove_checkpoints",
@@ -28,19 +30,79 @@ FOLDER, NEWEST, PREVIOUS = "checkpoints", "last.ckpt", "previous.ckpt"
 _UNFINISHED = "unfinished.ckpt"
 
 # Raised by one when older programs could not make sense of what newer ones write, or newer ones of older.
-_FORMAT = 2
+_FORMAT = 3
+
+
+class FitDescription(TypedDict):
+    """Which fit it is.
+
+    Attributes:
+        config: The resolved configuration.
+        sources: ``path`` and ``clean`` as they were named; ``"array"`` for samples, ``"tile"`` for an observation.
+        current_folder: The folder that they are relative to.
+        iterations: The most iterations that the fit may have.
+        shape: Of the observation, (1, C, H, W).
+        digest: Of the observation's pixels.
+        own: The types of the objects of one's own, by what they stand for.
+    """
+
+    config: dict[str, Any]
+    sources: dict[str, str | None]
+    current_folder: str
+    iterations: int
+    shape: list[int]
+    digest: str
+    own: dict[str, str]
+
+
+class FitState(TypedDict):
+    """What the fit changes while it runs; the names that Lightning's checkpoints have, too, are theirs.
+
+    Attributes:
+        global_step: How many iterations are done.
+        state_dict: Of the module.
+        optimizer_states: Of its one optimizer.
+        precision: Of Lightning's plugin, which is fp16's scale of the loss.
+        callbacks: Their states, by Lightning's keys.
+        iterate: The last outputs and what is known of them.
+        curves: What was recorded.
+        lr_schedulers: Of its scheduler, if there is one.
+        random: The states of the generators, ``cpu`` and ``cuda``.
+    """
+
+    global_step: int
+    state_dict: dict[str, Any]
+    optimizer_states: list[dict[str, Any]]
+    precision: dict[str, Any]
+    callbacks: dict[str, dict[str, Any]]
+    iterate: dict[str, Any]
+    curves: dict[str, Any]
+    lr_schedulers: list[dict[str, Any]]
+    random: dict[str, Any]
+
+
+class CheckpointContent(FitDescription, FitState):
+    """What a checkpoint holds besides its format: which fit it is of, its state, and how it came there.
+
+    Attributes:
+        seconds: How long the fit has taken.
+        precision_in_force: The precision's name; the guard may have raised the one that was asked for.
+    """
+
+    seconds: float
+    precision_in_force: str
 
 
 class _DamagedError(Exception):
     """The file is not as it was written."""
 
 
-def write_checkpoint(run_folder: Path, state: Mapping[str, Any]) -> Path:
+def write_checkpoint(run_folder: Path, state: CheckpointContent) -> Path:
     """Write a checkpoint beside the one before, which is only given up once the new one is whole and on the disk.
 
     Args:
         run_folder: The run folder; made where it is missing.
-        state: Tensors, numbers and words, in dictionaries and lists.
+        state: What it is to hold.
 
     Returns:
         The path of the checkpoint.
@@ -56,13 +118,12 @@ def write_checkpoint(run_folder: Path, state: Mapping[str, Any]) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with unfinished.open("wb") as file:
             torch.save({"format": _FORMAT, **state}, file)
-            file.flush()
-            os.fsync(file.fileno())
+        sync(unfinished)
         # Between these two there is no newest, and the one before is taken.
         if newest.exists():
             newest.replace(folder / PREVIOUS)
         unfinished.replace(newest)
-        _sync_folder(folder)
+        sync(folder)
     except (OSError, RuntimeError) as error:
         _remove(unfinished)
         # Where a write fails, torch complains of a position that it did not expect, with the reason behind that.
@@ -71,17 +132,6 @@ def write_checkpoint(run_folder: Path, state: Mapping[str, Any]) -> Path:
             raise
         raise reason from None
     return newest
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make sure that the new names, too, are on the disk."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _remove(path: Path) -> None:
@@ -109,7 +159,7 @@ def find_checkpoint(run_folder: Path) -> Path | None:
     return next((folder / name for name in (NEWEST, PREVIOUS) if (folder / name).is_file()), None)
 
 
-def read_checkpoint(path: Path, *, tell: bool = True) -> dict[str, Any]:
+def read_checkpoint(path: Path, *, tell: bool = True) -> CheckpointContent:
     """Read a checkpoint; if it is damaged, the one before.
 
     Nothing in the file is executed: it may hold tensors, numbers and words, and is refused if it holds more.
@@ -142,7 +192,7 @@ def read_checkpoint(path: Path, *, tell: bool = True) -> dict[str, Any]:
     )
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> CheckpointContent:
     import torch
 
     try:
@@ -166,4 +216,4 @@ def _read(path: Path) -> dict[str, Any]:
     if version != _FORMAT:
         told = "of another program" if version is None else f"of format {version}"
         raise UserError(f"{path} is {told}", f"a checkpoint of dip, of format {_FORMAT}", "use the version it is from")
-    return dict(state)
+    return cast(CheckpointContent, state)

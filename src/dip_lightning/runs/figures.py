@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,7 +9,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from skimage.transform import downscale_local_mean
 
-__all__ = ["write_comparison", "write_curves"]
+from dip_lightning.runs.record import Summary
+
+__all__ = ["draw_comparison", "draw_curves"]
 
 # Okabe and Ito's colours, which people who see colours differently can tell apart.
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
@@ -19,7 +20,7 @@ _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
 _SMALLEST, _LARGEST = 360, 1024
 
 
-def write_comparison(path: Path, panels: Mapping[str, NDArray[np.floating]]) -> None:
+def draw_comparison(path: Path, panels: Mapping[str, NDArray[np.floating]]) -> None:
     """Write images side by side, each pixel as a square.
 
     Args:
@@ -57,7 +58,7 @@ def _reduced(image: NDArray[np.floating]) -> NDArray[np.floating]:
     return reduced
 
 
-def write_curves(path: Path, curves: dict[str, NDArray[np.floating]], summary: dict[str, Any]) -> None:
+def draw_curves(path: Path, curves: dict[str, NDArray[np.floating]], summary: Summary) -> None:
     """Draw PSNR over iterations, with the peak and the plateau of the averaged output.
 
     Args:
@@ -104,7 +105,7 @@ def write_curves(path: Path, curves: dict[str, NDArray[np.floating]], summary: d
         axes.set_ylim(min(low, high - 6) - 0.5, high + 0.8)
     axes.set_xlim(0, max(len(iterations) - 1, 1))
     for panel in below:
-        _draw_rules(panel, {name: curves[name] for name in rules}, stopping)
+        _draw_rules(panel, {name: curves[name] for name in rules}, stopping["picks"])
     figure.axes[-1].set_xlabel("iteration")
     axes.set_ylabel("PSNR (dB)")
     precision, count = summary["precision"], summary["num_parameters"]
@@ -114,14 +115,14 @@ def write_curves(path: Path, curves: dict[str, NDArray[np.floating]], summary: d
     figure.savefig(path)
 
 
-def _draw_rules(axes: Axes, statistics: Mapping[str, NDArray[np.floating]], stopping: Mapping[str, Any]) -> None:
+def _draw_rules(axes: Axes, statistics: Mapping[str, NDArray[np.floating]], picks: Mapping[str, int]) -> None:
     """Draw the statistics of the stopping rules, each from its least value (0) to its median (1), and their picks."""
     for index, (name, values) in enumerate(statistics.items()):
         rule = name.removeprefix("stopping_")
         least, median = np.nanmin(values), np.nanmedian(values)
         shown = (values - least) / max(median - least, 1e-12)
         colour = (_BLUE, _ORANGE, _GREEN, _GREY)[index % 4]
-        pick = stopping.get("picks", {}).get(rule)
+        pick = picks.get(rule)
         axes.plot(shown, color=colour, linewidth=1, label=rule if pick is None else f"{rule}: {pick}")
         if pick is not None:
             axes.plot([pick], [0], "^", color=colour, markersize=7, clip_on=False)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dip_lightning.runs.record import CurveSummary
+
 __all__ = ["CurvePeak", "find_peak"]
 
 
@@ -26,7 +28,7 @@ class CurvePeak:
     plateau_01db: int
     plateau_05db: int
 
-    def as_summary(self) -> dict[str, float | int]:
+    def as_summary(self) -> CurveSummary:
         """The keys that ``summary.json`` uses for a curve."""
         return {
             "peak_psnr": self.psnr,

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from dip_lightning.data import SUFFIXES, Picture, write_image
 from dip_lightning.errors import UserError
 from dip_lightning.runs import figures
-from dip_lightning.runs.atomic import whole_file
-from dip_lightning.runs.curves_file import write_curves
+from dip_lightning.runs.atomic import atomic_write
+from dip_lightning.runs.curves_csv import write_curves
+from dip_lightning.runs.record import RECORD, Summary
 
 __all__ = ["check_room", "remove_if_empty", "write_run", "write_summary"]
 
@@ -30,7 +31,7 @@ def write_run(
     *,
     restored: Picture,
     observation: NDArray[np.floating],
-    summary: dict[str, Any],
+    summary: Summary,
     curves: dict[str, NDArray[np.floating]],
     panels: Mapping[str, NDArray[np.floating]],
 ) -> Path:
@@ -52,25 +53,25 @@ def write_run(
     """
     folder.mkdir(parents=True, exist_ok=True)
     picture = folder / f"restored{SUFFIXES[restored.format]}"
-    with whole_file(picture) as part:
+    with atomic_write(picture) as part:
         write_image(part, restored)
-    with whole_file(folder / "observation.png") as part:
+    with atomic_write(folder / "observation.png") as part:
         write_image(part, replace(restored.with_unit(observation), format="PNG", palette=False))
-    with whole_file(folder / "curves.csv") as part:
+    with atomic_write(folder / "curves.csv") as part:
         write_curves(part, curves)
     interrupted = summary["signal"] is not None
     if interrupted:  # whoever sent the signal may not wait for the figures
         write_summary(folder, summary)
-    with whole_file(folder / "comparison.png") as part:
-        figures.write_comparison(part, panels)
-    with whole_file(folder / "curves.png") as part:
-        figures.write_curves(part, curves, summary)
+    with atomic_write(folder / "comparison.png") as part:
+        figures.draw_comparison(part, panels)
+    with atomic_write(folder / "curves.png") as part:
+        figures.draw_curves(part, curves, summary)
     if not interrupted:  # last: a folder with the record of an end is a finished run
         write_summary(folder, summary)
     return picture
 
 
-def write_summary(folder: Path, summary: dict[str, Any]) -> None:
+def write_summary(folder: Path, summary: Summary) -> None:
     """Write the record alone.
 
     Args:
@@ -79,7 +80,7 @@ def write_summary(folder: Path, summary: dict[str, Any]) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(_without_nan(summary), indent=2, ensure_ascii=False)
-    with whole_file(folder / "summary.json") as part:
+    with atomic_write(folder / RECORD) as part:
         part.write_text(text + "\n", encoding="utf-8")
 
 

@@ -1,19 +1,87 @@
-"""Whether a run folder holds the finished run of a configuration, so that it need not be done again."""
+"""What has become of a run, by its record: the one answer to whether it is done, or must be gone on with."""
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from enum import Enum
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from dip_lightning.config.settings import WITHOUT_INFLUENCE, flatten
+from dip_lightning.runs.record import RECORD, Summary, read_summary
 
-__all__ = ["TILE_FOLDERS", "fingerprint", "is_complete", "is_finished"]
+__all__ = ["RunStatus", "fingerprint", "is_finished", "read_status", "status_of"]
 
-# Under the run folder of a picture in tiles: the fits of the tiles, and of those that choose the iteration.
-TILE_FOLDERS = ("tiles", "pilots")
+
+class RunStatus(Enum):
+    """What has become of a run."""
+
+    UNRECORDED = "without a record: it was not begun, or was killed"
+    INTERRUPTED = "ended by a signal"
+    OUT_OF_MEMORY = "ended for want of memory"
+    GAVE_UP = "ended, since it diverged again and again"
+    STOPPED = "ended by the stopping rules"
+    CAP_REACHED = "ended after all its iterations"
+
+    @property
+    def is_end(self) -> bool:
+        """Whether the same command would bring nothing new."""
+        return self in (RunStatus.GAVE_UP, RunStatus.STOPPED, RunStatus.CAP_REACHED)
+
+
+def status_of(summary: Summary) -> RunStatus:
+    """Tell what has become of a run.
+
+    Args:
+        summary: Its record; one of an older version may lack keys.
+    """
+    if summary.get("signal") is not None:
+        return RunStatus.INTERRUPTED
+    if summary.get("out_of_memory"):
+        return RunStatus.OUT_OF_MEMORY
+    if summary.get("gave_up"):
+        return RunStatus.GAVE_UP
+    done, stopping = summary.get("iterations", 0), summary.get("stopping")
+    cap = stopping["cap"] if stopping and "cap" in stopping else done
+    return RunStatus.STOPPED if done < cap else RunStatus.CAP_REACHED
+
+
+def read_status(run_folder: Path) -> RunStatus:
+    """Tell what has become of the run of a folder; a record that is damaged is as good as none."""
+    try:
+        return status_of(read_summary(run_folder))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return RunStatus.UNRECORDED
+
+
+def is_finished(
+    run_folder: Path,
+    cfg: DictConfig,
+    pictures: Iterable[str | Path | None] | None = None,
+    *,
+    digest: str | None = None,
+) -> bool:
+    """Tell whether a run folder holds the finished run of a configuration, so that it need not be done again.
+
+    Args:
+        run_folder: Where the run would be written.
+        cfg: The composed configuration.
+        pictures: What is fitted and measured against, where it is not what ``cfg`` names. Files that are younger than
+            the record are taken for others.
+        digest: Of the observation, where its pixels are known; it is then compared, and no file is asked.
+    """
+    if not read_status(run_folder).is_end:
+        return False
+    summary = read_summary(run_folder)
+    if summary.get("fingerprint") != fingerprint(cfg) or not any(run_folder.glob("restored.*")):
+        return False
+    if digest is not None:
+        return summary.get("digest") == digest
+    named = (cfg.image.path, cfg.image.clean) if pictures is None else pictures
+    files = [Path(str(picture)) for picture in named if picture is not None]
+    written = (run_folder / RECORD).stat().st_mtime
+    return not any(file.is_file() and file.stat().st_mtime > written for file in files)
 
 
 def fingerprint(cfg: DictConfig) -> str:
@@ -31,34 +99,3 @@ def fingerprint(cfg: DictConfig) -> str:
             flat[key] = str(Path(str(flat[key])).resolve())
     text = json.dumps(flat, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def is_complete(summary: Mapping[str, Any]) -> bool:
-    """Tell whether a fit came to its end, and was not ended by a signal or for want of memory.
-
-    Args:
-        summary: The content of its ``summary.json``.
-    """
-    return summary.get("signal") is None and not summary.get("out_of_memory")
-
-
-def is_finished(run_folder: Path, cfg: DictConfig, pictures: Iterable[str | Path | None] | None = None) -> bool:
-    """Tell whether a run folder holds the complete run of a configuration, younger than its pictures.
-
-    Args:
-        run_folder: Where the run would be written.
-        cfg: The composed configuration.
-        pictures: What is fitted and measured against, where it is not what ``cfg`` names.
-    """
-    record = run_folder / "summary.json"
-    try:
-        summary = json.loads(record.read_text(encoding="utf-8"))
-        if not is_complete(summary) or summary["fingerprint"] != fingerprint(cfg):
-            return False
-        named = (cfg.image.path, cfg.image.clean) if pictures is None else pictures
-        files = [Path(str(picture)) for picture in named if picture is not None]
-        if any(file.is_file() and file.stat().st_mtime > record.stat().st_mtime for file in files):
-            return False
-        return any(run_folder.glob("restored.*"))
-    except (OSError, ValueError, KeyError, TypeError):
-        return False

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from dip_lightning.stopping.rule import ALONE, choose, patience_after
 
-__all__ = ["Outcome", "replay"]
+__all__ = ["ReplayedFit", "replay"]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ReplayedFit:
     """How a fit would have ended.
 
     Attributes:
@@ -35,7 +35,7 @@ def replay(
     agree: int,
     min_iterations: int,
     patience: int | None,
-) -> Outcome:
+) -> ReplayedFit:
     """Do what ``callbacks.Detection`` does, with ``check_every=1``.
 
     Args:
@@ -48,7 +48,7 @@ def replay(
             The lag of a rule's pick is always waited for.
 
     Returns:
-        The outcome.
+        How it would have ended.
     """
     rules = len(statistics) if rules is None else rules
     agree = min(agree, len(statistics))
@@ -71,10 +71,10 @@ def replay(
         if minima[name][last] >= 0
     }
     if not picks:
-        return Outcome(last + 1, len(ends) > 0, picks, None)
+        return ReplayedFit(last + 1, len(ends) > 0, picks, None)
     done = [name for name in settled if settled[name][last]]
     name = choose(picks, done, judges, voters=len(statistics), agree=agree)
-    return Outcome(last + 1, len(ends) > 0, picks, picks[name])
+    return ReplayedFit(last + 1, len(ends) > 0, picks, picks[name])
 
 
 def _running_argmin(curve: NDArray[np.floating], start: int) -> NDArray[np.integer]:

@@ -1,11 +1,8 @@
 """Going on with a run that was interrupted, killed, or had too few iterations."""
 
-import json
 import logging
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -13,8 +10,9 @@ from dip_lightning.config.compose import compose_config, register_resolvers
 from dip_lightning.data import SAMPLE_PREFIX
 from dip_lightning.errors import UserError
 from dip_lightning.fitting.fit import FitResult
-from dip_lightning.runs.checkpoint_file import FOLDER, find_checkpoint, read_checkpoint
-from dip_lightning.runs.status import TILE_FOLDERS, is_complete
+from dip_lightning.runs.checkpoint_file import FOLDER, CheckpointContent, find_checkpoint, read_checkpoint
+from dip_lightning.runs.record import TILE_FOLDERS, read_summary
+from dip_lightning.runs.status import RunStatus, read_status
 from dip_lightning.workflows.restore import fit
 
 __all__ = ["resume"]
@@ -73,24 +71,22 @@ def _set_precision(cfg: DictConfig, precision: str | None) -> None:
 
 def _check_unfinished(run_folder: Path, iterations: int | None) -> None:
     """Refuse a run that is finished, unless it has done all its iterations and is to have more."""
-    try:
-        summary = json.loads((run_folder / "summary.json").read_text(encoding="utf-8"))
-        done, stopping = summary["iterations"], summary["stopping"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return  # no record, or none that is whole: it did not come to its end
-    if not is_complete(summary):
+    status = read_status(run_folder)
+    if not status.is_end:
         return
+    summary = read_summary(run_folder)
+    done = summary["iterations"]
     if "tiles" in summary:
         raise UserError(f"{run_folder} is finished, all its tiles", "a run that was interrupted", "begin anew")
-    if summary.get("gave_up"):
+    if status is RunStatus.GAVE_UP:
         raise UserError(
             f"{run_folder} is finished, and diverged again and again",
             "a run that was interrupted",
             "begin anew with a smaller lr or a higher precision",
         )
-    if done < stopping["cap"]:
+    if status is RunStatus.STOPPED:
         raise UserError(
-            f"{run_folder} is finished: {stopping['reason'].rstrip('.')}",
+            f"{run_folder} is finished: {summary['stopping']['reason'].rstrip('.')}",
             "a run that was interrupted",
             "for a longer fit begin anew with stopping=none",
         )
@@ -117,9 +113,9 @@ def _read_composed(run_folder: Path) -> tuple[DictConfig, str]:
     return cfg, str(started_in or ".")
 
 
-def _find_picture(state: Mapping[str, Any], name: str, run_folder: Path) -> str | Path | None:
+def _find_picture(state: CheckpointContent, name: str, run_folder: Path) -> str | Path | None:
     """Return a picture of a checkpoint."""
-    source: str | None = state["sources"][name]
+    source = state["sources"][name]
     if source == "tile":
         remedy = f"try dip resume={shlex.quote(str(run_folder.parents[1]))}"
         raise UserError(f"{run_folder} is of a tile", "the run folder of the whole picture", remedy)

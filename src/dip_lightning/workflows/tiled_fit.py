@@ -1,6 +1,5 @@
 """A large picture, fitted tile by tile: each is a fit of its own, and all have the same number of iterations."""
 
-import json
 import signal
 import threading
 from collections.abc import Iterator
@@ -8,7 +7,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 import torch.nn.functional as F
@@ -19,9 +18,10 @@ from rich.console import Console
 from dip_lightning.data import ImageSource, Observation, read_image
 from dip_lightning.fitting.fit import FitResult, fit_picture
 from dip_lightning.fitting.resume_check import resumable
-from dip_lightning.runs.curves_file import read_curves
+from dip_lightning.runs.curves_csv import read_curves
+from dip_lightning.runs.record import TILE_FOLDERS, Summary, read_summary
 from dip_lightning.runs.run_folder import write_run, write_summary
-from dip_lightning.runs.status import TILE_FOLDERS, is_finished
+from dip_lightning.runs.status import is_finished
 from dip_lightning.system.signals import install_handlers, restore_handlers
 from dip_lightning.workflows.tiled_summary import TiledRun, mean_curves, panels_of, summarise_tiles
 from dip_lightning.workflows.tiles import Tile, Tiles
@@ -137,7 +137,7 @@ class _Part:
 
     image: NDArray[np.float64]
     curves: dict[str, NDArray[np.floating]]
-    summary: dict[str, Any]
+    summary: Summary
     found: bool
 
 
@@ -146,13 +146,13 @@ class _Fits:
 
     def __init__(self, observation: Observation, run_folder: Path | None) -> None:
         self._observation, self._run_folder = observation, run_folder
-        self.last: dict[str, Any] | None = None
+        self.last: Summary | None = None
 
     def fit(self, cfg: DictConfig, kind: str, tile: Tile, title: str) -> _Part:
         """Fit a tile, or read what is there of it."""
         observation = self._observation.cropped(tile.top, tile.left, tile.height, tile.width)
         folder = None if self._run_folder is None else self._run_folder / kind / tile.name
-        if folder is not None and _is_done(folder, cfg, observation):
+        if folder is not None and is_finished(folder, cfg, digest=observation.digest):
             return self._read(folder, found=True)
         one = deepcopy(cfg)
         if one.callbacks.get("fit_progress"):
@@ -169,15 +169,8 @@ class _Fits:
         return _Part(result.picture.to_unit(), result.curves, result.summary, found=False)
 
     def _read(self, folder: Path, *, found: bool) -> _Part:
-        self.last = summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        self.last = summary = read_summary(folder)
         return _Part(read_image(folder / "restored.png").to_unit(), read_curves(folder / "curves.csv"), summary, found)
-
-
-def _is_done(folder: Path, cfg: DictConfig, observation: Observation) -> bool:
-    if not is_finished(folder, cfg):
-        return False
-    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    return bool(summary.get("digest") == observation.digest)
 
 
 class _Stopped(BaseException):

@@ -3,8 +3,6 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from signal import Signals
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +10,8 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from dip_lightning.data import Observation
+from dip_lightning.fitting.summary import interrupted_by, summarise_ending
+from dip_lightning.runs.record import StoppingSummary, Summary
 from dip_lightning.runs.status import fingerprint
 from dip_lightning.stopping import disagree
 from dip_lightning.workflows.tiles import Tile, Tiles
@@ -41,8 +41,8 @@ class TiledRun:
     tiles: Tiles
     cap: int
     blended: NDArray[np.float32] = field(init=False)
-    pilots: dict[str, dict[str, Any]] = field(default_factory=dict)
-    done: dict[str, dict[str, Any]] = field(default_factory=dict)
+    pilots: dict[str, Summary] = field(default_factory=dict)
+    done: dict[str, Summary] = field(default_factory=dict)
     curves: list[dict[str, NDArray[np.floating]]] = field(default_factory=list)
     signal: int | None = None
 
@@ -52,7 +52,7 @@ class TiledRun:
         self.blended = np.zeros((height, width, channels), np.float32)
 
     def add(
-        self, tile: Tile, image: NDArray[np.floating], curves: dict[str, NDArray[np.floating]], summary: dict[str, Any]
+        self, tile: Tile, image: NDArray[np.floating], curves: dict[str, NDArray[np.floating]], summary: Summary
     ) -> None:
         """Put a tile in.
 
@@ -74,7 +74,7 @@ class TiledRun:
                 self.blended[tile.part] += self.tiles.weight(tile) * noisy.astype(np.float32)
 
 
-def summarise_tiles(cfg: DictConfig, run: TiledRun, part: dict[str, Any]) -> dict[str, Any]:
+def summarise_tiles(cfg: DictConfig, run: TiledRun, part: Summary) -> Summary:
     """Compose ``summary.json`` of the whole, with the keys of any other; None where they have no meaning.
 
     Args:
@@ -96,32 +96,31 @@ def summarise_tiles(cfg: DictConfig, run: TiledRun, part: dict[str, Any]) -> dic
     if run.observation.clean is not None:
         clean = _whole(run.observation.clean)
         quality, noisy = _psnr(run.blended, clean), _psnr(_whole(run.observation.noisy), clean)
-    doubt = _doubt(run)
     picks = {f"tile {name}": summary["stopping"]["iteration"] for name, summary in run.pilots.items()}
     rules = [summary["stopping"]["rule"] for summary in run.pilots.values()]
-    return part | {
+    stopping: StoppingSummary = {
+        "rule": rules[0] if rules else "none",
+        "iteration": iteration,
+        "reason": _reason(run),
+        "unsure": _doubt(run),
+        "psnr": quality,
+        "gap_db": None,
+        "picks": picks,
+        "abstained": {},
+        "cap": run.cap,
+    }
+    whole: Summary = {
+        **part,
+        **summarise_ending(stopping, cfg.select, noisy, run.signal, _course(run), _averaging(run)),
         "height": run.tiles.height,
         "width": run.tiles.width,
         "iterations": iterations,
         "seconds": round(seconds, 3),
         "seconds_per_iteration": seconds / max(sum(summary["iterations"] for summary in fits), 1),
         "peak_memory_mb": max(summary["peak_memory_mb"] for summary in fits),
-        "psnr_observation": noisy,
         "one_pass": None,
         "averaged": None,
         "eval": None,
-        "stopping": {
-            "rule": rules[0] if rules else "none",
-            "iteration": iteration,
-            "reason": _reason(run),
-            "unsure": doubt,
-            "psnr": quality,
-            "gap_db": None,
-            "picks": picks,
-            "abstained": {},
-            "cap": run.cap,
-        },
-        "selected": {"output": cfg.select, "iteration": iteration, "psnr": quality},
         "tiles": {
             "side": cfg.tile,
             "overlap": cfg.overlap,
@@ -130,20 +129,19 @@ def summarise_tiles(cfg: DictConfig, run: TiledRun, part: dict[str, Any]) -> dic
             "done": len(run.done),
             "iterations": chosen,
         },
-        "remarks": list(_remarks(run, doubt, quality, noisy)),
-        "signal": run.signal,
         "restores": [iteration for summary in run.done.values() for iteration in summary["restores"]],
         "remedies": [remedy for summary in run.done.values() for remedy in summary.get("remedies", ())],
+        "gave_up": any(summary.get("gave_up") for summary in fits),
         "digest": run.observation.digest,
         "fingerprint": fingerprint(cfg),
     }
+    return whole
 
 
 def _reason(run: TiledRun) -> str:
     """Say in one sentence why the fits ended."""
     if run.signal is not None:
-        name = Signals(run.signal).name
-        return f"It was interrupted ({name}); {len(run.done)} of {len(run.tiles)} tiles are done."
+        return f"{interrupted_by(run.signal)}; {len(run.done)} of {len(run.tiles)} tiles are done."
     if not run.pilots:
         return "All iterations were done, of every tile."
     return f"Every tile ended where the middle one of {len(run.pilots)} stopped by itself."
@@ -159,19 +157,18 @@ def _doubt(run: TiledRun) -> str | None:
     return f"Of {len(doubts)} of {len(picks)} tiles that choose the iteration: {doubts[0]}" if doubts else None
 
 
-def _remarks(run: TiledRun, doubt: str | None, quality: float | None, noisy: float | None) -> Iterator[str]:
-    """What the user should know of the picture that is handed back."""
-    if doubt is not None:
-        yield f"Unsure. {doubt} Look at the picture."
-    if len(run.done) < len(run.tiles):
-        return
-    if quality is not None and noisy is not None and quality < noisy:
-        yield "The restored picture is worse than the noisy one."
-    alike = {remark for summary in run.done.values() for remark in summary["remarks"] if "averaged output" in remark}
-    yield from sorted(alike)
+def _course(run: TiledRun) -> Iterator[str]:
+    """What the user should know of the course of the fits."""
     ended = sum(summary["iterations"] < summary["stopping"]["cap"] for summary in run.done.values())
     if ended:
         yield f"{ended} of {len(run.tiles)} tiles ended early, since they diverged again and again."
+
+
+def _averaging(run: TiledRun) -> list[str]:
+    """What the user should know of how much the averaged outputs have averaged: what the tiles' records say of it."""
+    return sorted(
+        {remark for summary in run.done.values() for remark in summary["remarks"] if "averaged output" in remark}
+    )
 
 
 def mean_curves(curves: Sequence[dict[str, NDArray[np.floating]]]) -> dict[str, NDArray[np.floating]]:
@@ -199,7 +196,7 @@ def mean_curves(curves: Sequence[dict[str, NDArray[np.floating]]]) -> dict[str, 
     return means
 
 
-def panels_of(run: TiledRun, summary: dict[str, Any]) -> dict[str, NDArray[np.floating]]:
+def panels_of(run: TiledRun, summary: Summary) -> dict[str, NDArray[np.floating]]:
     """Return the images of ``comparison.png`` by their titles, the observation first, without copying them.
 
     Args:

@@ -1,0 +1,163 @@
+"""What ``summary.json``, the record of a run, holds. Other programs read it: keys are added, and seldom taken away.
+
+``docs/summary.schema.json`` says the same as a JSON schema. In the file, a number that JSON cannot say is null.
+"""
+
+import json
+from pathlib import Path
+from typing import NotRequired, cast
+
+# typing's own is not read by pydantic, which makes the schema, before Python 3.12.
+from typing_extensions import TypedDict
+
+__all__ = [
+    "RECORD",
+    "TILE_FOLDERS",
+    "CurveSummary",
+    "Remedy",
+    "SelectedSummary",
+    "StoppingSummary",
+    "Summary",
+    "TilesSummary",
+    "read_summary",
+]
+
+# Under a run folder: its record.
+RECORD = "summary.json"
+
+# Under the run folder of a picture in tiles: the fits of the tiles, and of those that choose the iteration.
+TILE_FOLDERS = ("tiles", "pilots")
+
+# PSNRs in dB; iterations from 0; how many iterations lie within 0.1 and 0.5 dB of the peak.
+CurveSummary = TypedDict(
+    "CurveSummary",
+    {
+        "peak_psnr": float,
+        "peak_iteration": int,
+        "final_psnr": float,
+        "plateau_0.1db": int,
+        "plateau_0.5db": int,
+    },
+)
+
+
+class StoppingSummary(TypedDict):
+    """Why the fit ended, and how much the choice of the iteration is to be trusted.
+
+    Attributes:
+        rule: The option of ``stopping``, ``"none"`` for none.
+        iteration: Whose output is handed back.
+        reason: Why the fit ended, in one sentence.
+        unsure: Why the choice should not be trusted, in one sentence; None where nothing says so.
+        psnr: Of what is handed back, in dB; None without a clean image.
+        gap_db: How far that lies below the peak of the averaged output.
+        picks: The iteration that each rule picked, by its name; of tiles, that of each tile that was asked.
+        abstained: What rules that could not judge would have needed, by their names.
+        cap: The most iterations that the fit might have had.
+    """
+
+    rule: str
+    iteration: int
+    reason: str
+    unsure: str | None
+    psnr: float | None
+    gap_db: float | None
+    picks: dict[str, int]
+    abstained: dict[str, str]
+    cap: int
+
+
+class SelectedSummary(TypedDict):
+    """What is handed back: which output, of which iteration, and its PSNR in dB, None without a clean image."""
+
+    output: str
+    iteration: int
+    psnr: float | None
+
+
+class TilesSummary(TypedDict):
+    """How a picture was cut: side and overlap in pixels, rows and columns of tiles, how many of them are done.
+
+    ``iterations`` are those that the tiles are handed back at.
+    """
+
+    side: int
+    overlap: int
+    rows: int
+    columns: int
+    done: int
+    iterations: list[int]
+
+
+class Remedy(TypedDict):
+    """What a fit that diverged went on with, from an iteration on: a learning rate, or a precision."""
+
+    iteration: int
+    lr: NotRequired[float]
+    precision: NotRequired[str]
+
+
+class Summary(TypedDict):
+    """The record of a run, whole or in tiles.
+
+    PSNRs are in dB and None without a clean image, sigmas on the scale 0 to 255, iterations count from 0, memory is
+    in MB (10⁶ bytes). ``tiles`` is of pictures in tiles only; ``one_pass``, ``averaged`` and ``eval`` are None there.
+    """
+
+    model: str
+    num_parameters: int
+    residual: bool
+    dropout: float
+    precision: str
+    precision_in_force: dict[str, str | bool | None]
+    seed: int
+    device: str
+    image: str
+    height: int
+    width: int
+    channels: int
+    sigma: float
+    sigma_source: str
+    sigma_estimated: float
+    sigma_in_force: float
+    objective: str
+    input_noise_std: float | None
+    iterations: int
+    seconds: float
+    seconds_per_iteration: float
+    seconds_compiling: float
+    peak_memory_mb: float
+    memory_estimate_mb: float | None
+    psnr_observation: float | None
+    one_pass: CurveSummary | None
+    averaged: CurveSummary | None
+    eval: CurveSummary | None
+    stopping: StoppingSummary
+    selected: SelectedSummary
+    tiles: NotRequired[TilesSummary]
+    remarks: list[str]
+    signal: int | None
+    restores: list[int]
+    remedies: list[Remedy]
+    gave_up: bool
+    out_of_memory: bool
+    versions: dict[str, str]
+    git_commit: str | None
+    digest: str
+    fingerprint: str
+
+
+def read_summary(run_folder: Path) -> Summary:
+    """Read the record of a run. One of an older version may lack keys.
+
+    Args:
+        run_folder: The folder of the run.
+
+    Raises:
+        OSError: There is none, or it cannot be read.
+        ValueError: It is no record.
+    """
+    summary = json.loads((run_folder / RECORD).read_text(encoding="utf-8"))
+    if not isinstance(summary, dict):
+        raise ValueError(f"{RECORD} is no record of a run")
+    return cast(Summary, summary)
