@@ -10,16 +10,17 @@ import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 from omegaconf import DictConfig
-from pytorch_lightning.utilities.exceptions import MisconfigurationException  # type: ignore[attr-defined]
 from torch import nn
 
-from dip_lightning.callbacks import Checkpoint, Interrupt, OutputEMA
+from dip_lightning.callbacks import OutputEMA
 from dip_lightning.checks import check_choice, check_flag, check_integer
 from dip_lightning.compilation import Program, choose_compilation
-from dip_lightning.config.compose import build, config_folder
+from dip_lightning.config.build import build
+from dip_lightning.config.compose import config_folder
 from dip_lightning.config.messages import of_unknown_keys
 from dip_lightning.data import ImageDataModule, Observation
 from dip_lightning.errors import UserError
+from dip_lightning.fitting.trainer import build_trainer
 from dip_lightning.models.hourglass import Hourglass
 from dip_lightning.module import DeepImagePrior
 from dip_lightning.precision import Precision
@@ -91,7 +92,7 @@ def build_parts(
     data.first = first
     if observation is not None:
         data.take(observation)
-    trainer = _build_trainer(cfg, run_folder, precision, first)
+    trainer = build_trainer(cfg, run_folder, precision, first)
     precision.check_device(trainer.strategy.root_device)
     # Drawing the weights is the first thing that the seed decides.
     torch.manual_seed(seed)
@@ -120,54 +121,6 @@ def build_data(cfg: DictConfig, pictures: Pictures) -> ImageDataModule:
     """
     data: ImageDataModule = build(cfg.image, degradation=build(cfg.degradation), iterations=cfg.iterations, **pictures)
     return data
-
-
-def _build_trainer(cfg: DictConfig, run_folder: Path | None, precision: Precision, first: int) -> pl.Trainer:
-    check_integer("trainer.log_every_n_steps", cfg.trainer.log_every_n_steps, 1, example=50)
-    check_choice("trainer.accelerator", cfg.trainer.accelerator, ("auto", "cpu", "gpu"))
-    deterministic = check_flag("trainer.deterministic", cfg.trainer.deterministic)
-    benchmark = check_flag("trainer.benchmark", cfg.trainer.benchmark)
-    unknown = set(cfg.trainer) - {"_target_", "accelerator", "benchmark", "deterministic", "log_every_n_steps"}
-    if unknown:
-        # Several devices, epochs or stopping early would each break "one iteration is one step of one epoch".
-        raise UserError(f"trainer.{min(unknown)}", "a key that dip --help lists", "leave it out")
-    # An empty node is the choice of nothing: stopping=none.
-    callbacks = [_callback(name, node) for name, node in cfg.callbacks.items() if node]
-    named = [] if run_folder is None else [node for node in cfg.logger.values() if node is not None]
-    loggers = [build(node, save_dir=str(run_folder), **_purge(node, first)) for node in named]
-    try:
-        trainer: pl.Trainer = build(
-            cfg.trainer,
-            precision=precision.lightning,
-            devices=1,
-            max_epochs=1,
-            # The fastest way to convolve may be another one in the next run.
-            benchmark=benchmark and not deterministic,
-            callbacks=[*callbacks, Interrupt()],
-            logger=loggers or False,
-            enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
-            enable_model_summary=False,
-            enable_progress_bar=any(isinstance(callback, pl.callbacks.ProgressBar) for callback in callbacks),
-        )
-    except Exception as error:
-        cause = error.__cause__ or error
-        if isinstance(cause, (MisconfigurationException, RuntimeError, ValueError)):
-            text = str(cause).splitlines()[0]
-            raise UserError(f"trainer: {text}", "a machine that can do so", "try trainer=cpu") from None
-        raise
-    return trainer
-
-
-def _purge(node: DictConfig, first: int) -> dict[str, int]:
-    """What makes TensorBoard forget the events from an iteration on, which a fit that goes on there writes again."""
-    return {"purge_step": first} if first > 0 and str(node._target_).endswith(".TensorBoardLogger") else {}
-
-
-def _callback(name: Any, node: Any) -> pl.Callback:
-    callback = build(node)
-    if not isinstance(callback, pl.Callback):
-        raise UserError(f"callbacks.{name} of type {type(callback).__name__}", "a callback", "leave it out")
-    return callback
 
 
 def _build_network(cfg: DictConfig, observation: Observation) -> nn.Module:

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from dip_lightning.callbacks import Checkpoint, Detection, DivergenceGuard, Interrupt
 from dip_lightning.callbacks.fit_state import capture
-from dip_lightning.config.compose import build
+from dip_lightning.config.build import build
 from dip_lightning.config.messages import of_compilation
 from dip_lightning.data import Observation, Picture
 from dip_lightning.errors import UserError

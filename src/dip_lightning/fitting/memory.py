@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from dip_lightning.callbacks import Detection, DivergenceGuard
-from dip_lightning.config.compose import build
+from dip_lightning.config.build import build
 from dip_lightning.errors import UserError
 from dip_lightning.fitting.build import Parts
 from dip_lightning.precision import LIGHTNING_PRECISIONS

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from dip_lightning.callbacks import Detection, DivergenceGuard, Interrupt, OutputEMA, PeakPSNR
-from dip_lightning.config.compose import build
+from dip_lightning.config.build import build
 from dip_lightning.data import Observation
 from dip_lightning.fitting.build import Parts
 from dip_lightning.metrics import psnr
