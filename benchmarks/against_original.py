@@ -34,7 +34,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from arguments import check_precisions, device_of, mistakes_told, positive, positives, square
-from dip_lightning.config.compose import build, compose_config
+from dip_lightning.config.build import build
+from dip_lightning.config.compose import compose_config
 from dip_lightning.errors import UserError
 from dip_lightning.fitting.build import build_fit
 from dip_lightning.fitting.isolation import isolated

@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 
 from dip_lightning.cli.one_line import errors_in_one_line
-from dip_lightning.config.compose import build, compose_config, config_folder
+from dip_lightning.config.build import build
+from dip_lightning.config.compose import compose_config, config_folder
 from dip_lightning.config.messages import CONFIGURATION_ERRORS, translate
 from dip_lightning.errors import UserError
 from dip_lightning.precision import Precision

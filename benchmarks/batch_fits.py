@@ -20,7 +20,8 @@ from torch import Tensor
 from torch.func import functional_call, stack_module_state
 
 from arguments import duration, mistakes_told, positive, positives, square
-from dip_lightning.config.compose import build, compose_config
+from dip_lightning.config.build import build
+from dip_lightning.config.compose import compose_config
 from dip_lightning.fitting.build import Fit, build_fit
 from dip_lightning.fitting.isolation import isolated
 from dip_lightning.models import resampling

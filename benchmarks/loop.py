@@ -21,7 +21,8 @@ import pytorch_lightning as pl
 
 import dip_lightning.module
 from arguments import mistakes_told, positive, square
-from dip_lightning.config.compose import build, compose_config
+from dip_lightning.config.build import build
+from dip_lightning.config.compose import compose_config
 from dip_lightning.fitting.build import Fit, build_fit
 from dip_lightning.fitting.isolation import isolated
 from dip_lightning.metrics import psnr

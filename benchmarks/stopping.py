@@ -16,7 +16,8 @@ import torch
 
 from arguments import mistakes_told, positive, square
 from dip_lightning.callbacks import Detection
-from dip_lightning.config.compose import build, compose_config
+from dip_lightning.config.build import build
+from dip_lightning.config.compose import compose_config
 from dip_lightning.curves import Curves
 from dip_lightning.fitting.build import Fit, build_fit
 from dip_lightning.fitting.isolation import isolated

@@ -1,5 +1,6 @@
 """Restoring an image from Python, on the same path as the command line."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 
 from dip_lightning.config.compose import compose_config, config_folder
 from dip_lightning.config.messages import CONFIGURATION_ERRORS, GROUP_CHOICE, of_group_choice, translate
+from dip_lightning.config.trust import trusting
 from dip_lightning.data import SAMPLE_PREFIX
 from dip_lightning.errors import UserError
 from dip_lightning.fitting.fit import FitResult
@@ -23,6 +25,7 @@ def restore(
     run_folder: str | Path | None = None,
     progress: bool = False,
     overrides: list[str] | None = None,
+    trust: str | Iterable[str] = (),
     **settings: Any,
 ) -> FitResult:
     """Restore one image.
@@ -34,6 +37,7 @@ def restore(
         run_folder: Where to write the files that the command line writes; None writes nothing.
         progress: Whether to show the progress bar.
         overrides: Further settings as the command line takes them: ``["model.channels=64", "degradation.sigma=50"]``.
+        trust: Packages that the settings may build classes of, besides what they may always build: ``"my_package"``.
         **settings: Keys of the top of the configuration, or the choice of a group: ``model="resunet"``,
             ``dropout=0.1``, ``iterations=2000``, ``precision="fp64"``, ``seed=1``.
 
@@ -61,12 +65,13 @@ def restore(
         if GROUP_CHOICE not in str(error):
             raise
         raise of_group_choice(config_folder(), arguments) from None
-    return fit(
-        cfg,
-        None if run_folder is None else Path(run_folder),
-        image=_picture("image", image),
-        clean=None if clean is None else _picture("clean", clean),
-    )
+    with trusting(trust):
+        return fit(
+            cfg,
+            None if run_folder is None else Path(run_folder),
+            image=_picture("image", image),
+            clean=None if clean is None else _picture("clean", clean),
+        )
 
 
 def _picture(name: str, given: object) -> str | Path | NDArray[np.generic]:

@@ -20,7 +20,7 @@ from dip_lightning.errors import UserError
 from dip_lightning.priors.prior import Prior
 from dip_lightning.problems.problem import Problem
 
-__all__ = ["DeepImagePrior", "Iterate", "PreparesProblem"]
+__all__ = ["DeepImagePrior", "Iterate", "OptimizerFactory", "PreparesProblem", "SchedulerFactory"]
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 SchedulerFactory = Callable[[Optimizer], LRScheduler]
@@ -206,13 +206,8 @@ class DeepImagePrior(pl.LightningModule):
             self.prior.train()
 
     def configure_optimizers(self) -> Any:
-        """Make the optimiser, fused where that is as sound and faster, and the scheduler."""
-        options: dict[str, Any] = {}
-        made, given = getattr(self._make_optimizer, "func", None), getattr(self._make_optimizer, "keywords", {})
-        # A gradient scaler (fp16) hands its scale to a fused step, which Lightning then cannot look into.
-        if made in (torch.optim.Adam, torch.optim.AdamW) and not {"fused", "foreach"} & {*given}:
-            options["fused"] = self.trainer.precision != "16-mixed" and self.device.type in ("cpu", "cuda")
-        optimizer = self._make_optimizer(self.prior.fitted_parameters(), **options)
+        """Make the optimiser and the scheduler."""
+        optimizer = self._make_optimizer(self.prior.fitted_parameters())
         if self._make_scheduler is None:
             return optimizer
         scheduler = self._make_scheduler(optimizer)

@@ -15,6 +15,7 @@ class CurveLogger(pl.Callback):
     """Hands every iteration's values to the loggers, in blocks of ``log_every_n_steps`` iterations.
 
     One copy from the device a block, instead of one a value: logging each step would wait for the device each step.
+    At the end of a block ``trainer.callback_metrics`` has its last values.
     """
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: DeepImagePrior) -> None:  # type: ignore[override]
@@ -32,6 +33,13 @@ class CurveLogger(pl.Callback):
         done = pl_module.iterate.iteration + 1
         if done % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self._log(trainer, pl_module, done)
+            self._hand_over(pl_module, done - 1)
+
+    def _hand_over(self, pl_module: DeepImagePrior, iteration: int) -> None:
+        """Tell Lightning the last values, for callbacks that monitor one; they stay on the device."""
+        for name in pl_module.curves.names:
+            if name == "loss" or name.startswith("psnr_"):
+                pl_module.log(name, pl_module.curves.value(name, iteration), logger=False)
 
     def on_save_checkpoint(  # type: ignore[override]
         self, trainer: pl.Trainer, pl_module: DeepImagePrior, checkpoint: dict[str, Any]

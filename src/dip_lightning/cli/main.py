@@ -20,6 +20,7 @@ from dip_lightning.config.compose import config_folder, register_resolvers
 from dip_lightning.config.help_text import help_text
 from dip_lightning.config.hydra_section import guard_hydra
 from dip_lightning.config.messages import CONFIGURATION_ERRORS, GROUP_CHOICE, of_group_choice, translate
+from dip_lightning.config.trust import trust_from_command_line
 from dip_lightning.errors import JobsFailedError, UserError
 from dip_lightning.runs.status import is_finished
 from dip_lightning.system.output import tolerate_broken_output
@@ -75,10 +76,11 @@ def _main(arguments: list[str]) -> None:
     global _started
     _started = time.time() - _TICK
     try:
-        if any(argument.startswith("resume=") for argument in arguments):
-            sys.exit(_resume(arguments))
-        _check_flags(arguments)
-        _run()
+        with trust_from_command_line(arguments) as rest:
+            if any(argument.startswith("resume=") for argument in rest):
+                sys.exit(_resume(rest))
+            _check_flags(rest)
+            _run()
     except JobsFailedError as error:
         _complain(str(error))
         sys.exit(UNEXPECTED if UNEXPECTED in error.codes else USER_ERROR)
@@ -191,7 +193,7 @@ def _resume(arguments: list[str]) -> int:
         raise UserError(" ".join(arguments), "each key once", "try one after the other")
     others = [argument for argument in arguments if argument.partition("=")[0] not in _BESIDE_RESUME]
     if others:
-        expected = "nothing but iterations= and precision= beside it, since a run goes on with its own settings"
+        expected = "nothing but iterations=, precision= and trust= beside it, since a run goes on with its own settings"
         raise UserError(f"resume= with {others[0]}", expected, "leave it out, or begin anew without resume=")
     if not given.get("iterations", "1").isdecimal():
         raise UserError(f"iterations={given['iterations']}", "a whole number above 0", "try iterations=10000")

@@ -1,4 +1,4 @@
-"""The configuration: where it lies, how it is composed outside the command line, and how objects are built from it."""
+"""The configuration: where it lies, how it is composed outside the command line."""
 
 import hashlib
 import re
@@ -8,14 +8,9 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from dip_lightning.config.targets import check_targets
-from dip_lightning.errors import UserError
-
-__all__ = ["build", "compose_config", "config_folder", "register_resolvers"]
+__all__ = ["compose_config", "config_folder", "register_resolvers"]
 
 
 def config_folder() -> Path:
@@ -82,34 +77,3 @@ def compose_config(overrides: Sequence[str] = ()) -> DictConfig:
             return compose("config", overrides=list(overrides))
     finally:
         GlobalHydra.instance().hydra = before
-
-
-def build(node: Any, **arguments: Any) -> Any:
-    """Build the object that a node's ``_target_`` names.
-
-    Args:
-        node: The configuration of the object.
-        **arguments: Further arguments, which win over those of the node.
-
-    Returns:
-        The object.
-
-    Raises:
-        UserError: The object refused a value, or does not know one; or the node would build what it must not.
-    """
-    check_targets(node)
-    if not isinstance(node, DictConfig) or "_target_" not in node:
-        raise UserError(f"{node} in the configuration", "an object, with its _target_", "leave it out; see dip --help")
-    try:
-        return instantiate(node, **arguments)
-    except InstantiationException as error:
-        cause = error.__cause__
-        if isinstance(cause, UserError):
-            raise cause from None
-        if isinstance(cause, TypeError) and "unexpected keyword argument" in str(cause):
-            raise UserError(
-                f"{node.get('_target_')}: {str(cause).split('() ')[-1]}", "a setting that it has", "see dip --help"
-            ) from None
-        if isinstance(cause, RuntimeError) and "allocate" in str(cause):
-            raise UserError(f"{node.get('_target_')}", "what fits into memory", "try smaller values") from None
-        raise

@@ -13,6 +13,8 @@ Usage: dip [GROUP=OPTION | KEY=VALUE]...      one fit
        dip -m KEY=A,B [GROUP=C,D]...          one fit for each combination
        dip resume=RUN_FOLDER [iterations=N] [precision=P]
                                               go on with a fit that was interrupted, or give it more iterations
+       dip trust=PACKAGE [...]                 with classes of your own, by _target_: of packages named here (or in
+                                              the environment, DIP_TRUST) alone, never by a configuration
 
 Examples:
   dip experiment=quickstart                   the sample, as `make run` does
@@ -96,10 +98,13 @@ def _describe(option: Path) -> str:
 
 
 def _parse(path: Path, prefix: str) -> list[tuple[str, str, str]]:
-    """Find (key, value, comment) of every key that has a comment."""
-    found = []
+    """Find (key, value, comment) of every key that has a comment, here or in a file that the options share."""
+    text = path.read_text(encoding="utf-8")
+    shared = re.findall(r"^  - (shared/\w+)@_here_$", text, re.MULTILINE)
+    common = {found[0]: found for name in shared for found in _parse(path.parent / f"{name}.yaml", prefix)}
+    found: list[tuple[str, str, str]] = []
     blocks: list[tuple[int, str]] = []  # the keys that this line lies in, with their indentations
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in text.splitlines():
         match = _KEY.match(line)
         if match is None or match["key"] in ("_target_", "defaults"):
             continue
@@ -107,10 +112,12 @@ def _parse(path: Path, prefix: str) -> list[tuple[str, str, str]]:
         blocks = [(outer, key) for outer, key in blocks if outer < indent]
         if match["value"] is None:
             blocks.append((indent, match["key"]))
-        elif match["comment"]:
-            name = ".".join([*(key for _, key in blocks), match["key"]])
-            found.append((prefix + name, match["value"], match["comment"]))
-    return found
+            continue
+        name = prefix + ".".join([*(key for _, key in blocks), match["key"]])
+        *_, comment = common.pop(name, ("",))  # the file's own value wins, and its comment where it has one
+        if match["comment"] or comment:
+            found.append((name, match["value"], match["comment"] or comment))
+    return [*found, *common.values()]
 
 
 def _keys(path: Path, prefix: str) -> str:

@@ -2,35 +2,62 @@
 
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import PurePath
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dip_lightning.errors import UserError
 
 __all__ = ["check_hydra_section", "guard_hydra"]
 
-# What logging may build: handlers and formatters that do no more than write.
-_LOGGING = frozenset(
-    {
-        "logging.Formatter",
-        "logging.NullHandler",
-        "logging.StreamHandler",
-        "logging.FileHandler",
-        "logging.handlers.RotatingFileHandler",
-        "colorlog.ColoredFormatter",
-        "ext://sys.stdout",
-        "ext://sys.stderr",
-    }
+# All that may be set, as it is written, one line a value, of the keys that write or build before a job begins. The only
+# log is that of the run folder: elsewhere, chosen lines in a chosen file would be as good as code.
+_WRITTEN = re.compile(
+    r"""
+    (job|hydra)_logging/(
+        version=1 | root=None | (disable_existing_loggers|incremental)=(True|False)
+      | (root|loggers/[\w.-]+)/(level=\w+ | handlers/\d+=[\w-]+ | propagate=(True|False))
+      | formatters/[\w-]+/(
+            (format|datefmt)=(?!\w+://)[^$\n]* | (class|\(\))=(logging\.Formatter|colorlog\.ColoredFormatter)
+          | log_colors/\w+=[\w,]+ )
+      | handlers/[\w-]+/(
+            class=logging\.((Null|Stream|File)Handler|handlers\.RotatingFileHandler) | level=\w+ | formatter=[\w-]+
+          | stream=ext://sys\.std(out|err) | filename=\$\{hydra\.runtime\.output_dir\}/\$\{hydra\.job\.name\}\.log
+          | mode=[aw] | encoding=[\w-]+ | delay=(True|False) | (maxBytes|backupCount)=\d+ ) )
+  | job/( name=[\w.\ -]* | num=\?\?\? | id=\?\?\?
+      | env_set/(\w+_NUM_THREADS|CUDA_VISIBLE_DEVICES|CUBLAS_WORKSPACE_CONFIG|PYTORCH_(CUDA_)?ALLOC_CONF)=[\w.:,-]* )
+  | runtime/output_dir=\?\?\?
+  | output_subdir=(None|(?!\.+$)[\w.-]+)
+  | sweep/subdir=([^$~\\\n]|\$\{hydra\.job\.(num|id|override_dirname)\})*
+    """,
+    re.VERBOSE,
 )
-# Hydra itself looks these two up among its installed plugins.
-_PLUGINS = (("launcher", "_target_"), ("sweeper", "_target_"))
-# The only file that logging may write: elsewhere, chosen lines in a chosen file would be as good as code.
-_LOG_FILE = "${hydra.runtime.output_dir}/${hydra.job.name}.log"
-_ENVIRONMENT = re.compile(r"\w+_NUM_THREADS|CUDA_VISIBLE_DEVICES|CUBLAS_WORKSPACE_CONFIG|PYTORCH_(CUDA_)?ALLOC_CONF")
+# What is looked at in this way; of the others, Hydra only reads numbers and words.
+_LOOKED_AT = (
+    *(("callbacks",), ("job_logging",), ("hydra_logging",), ("output_subdir",), ("sweep", "subdir")),
+    *(("job", key) for key in ("name", "num", "id", "env_set")),
+    ("runtime", "output_dir"),
+)
+# The same of launchers and sweepers, interpolations resolved; Hydra looks for what they build among its plugins. What
+# they would run in a shell can only come from the command line.
+_PLUGINS = re.compile(
+    r"""
+    (launcher|sweeper)/_target_=[\w.]+ | sweeper/max_batch_size=\d+
+  | sweeper/(params/[^/]+|blocks/[^/]+/[^/]+)(?<!_target_)(/\d+)*=.*
+  | launcher/(
+        pre_dispatch=(\d+|all|(\d+\*)?n_jobs) | mmap_mode=\w\+?
+      | (n_jobs|prefer|require|verbose|timeout|batch_size|max_nbytes|timeout_min|cpus_per_task|gpus_per_node
+        |tasks_per_node|mem_gb|nodes|name|stderr_to_stdout|partition|qos|comment|constraint|exclude|gres|cpus_per_gpu
+        |gpus_per_task|mem_per_gpu|mem_per_cpu|account|signal_delay_s|max_num_timeout|array_parallelism
+        )=[\w\ .:,+@=/-]* )
+    """,
+    re.VERBOSE,
+)
+_SUBMITIT_FOLDER = "${hydra.sweep.dir}/.submitit/%j"
 
 
 def guard_hydra() -> None:
@@ -42,72 +69,67 @@ def guard_hydra() -> None:
     @functools.wraps(load)
     def load_and_check(self: ConfigLoaderImpl, *arguments: Any, **options: Any) -> DictConfig:
         cfg = load(self, *arguments, **options)
-        check_hydra_section(cfg)
+        check_hydra_section(cfg, options["overrides"] if "overrides" in options else arguments[1])
         return cfg
 
     ConfigLoaderImpl.load_configuration = load_and_check  # type: ignore[method-assign]
 
 
-def check_hydra_section(cfg: DictConfig) -> None:
-    """Check the section ``hydra:``, interpolations resolved.
+def check_hydra_section(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
+    """Check the section ``hydra:``.
 
     Args:
         cfg: The whole configuration.
+        overrides: What the command line has set of it.
 
     Raises:
-        UserError: It would run code: an object to be built other than an installed plugin of Hydra, a logging handler
-            other than a few of Python's own, a log outside the run folder, or a variable of the environment that is
-            not about threads or GPUs.
+        UserError: It holds more than is known to run no code, and to write nothing outside the run folder.
     """
-    section = cfg.hydra
-    for name in ("callbacks", "launcher", "sweeper"):
-        for path, value in _walk(section, (name,)):
-            if path[-1] == "_target_" and path not in _PLUGINS:
+    section = OmegaConf.to_container(cfg.hydra, resolve=False)
+    assert isinstance(section, dict)
+    for place in _LOOKED_AT:
+        node: Any = section
+        for key in place:
+            node = node.get(key) if isinstance(node, dict) else node
+        for path, value in _leaves(node, place):
+            if not _WRITTEN.fullmatch(f"{'/'.join(path)}={value}"):
                 raise _refuse(path, value)
-    for name in ("job_logging", "hydra_logging"):
-        for path, value in _walk(section, (name,)):
-            builds = path[-1] in ("()", "class", "factory") or str(value).startswith(("ext://", "cfg://"))
-            if (builds and value not in _LOGGING) or path[-1] == "filename":
+    subdir = str(section["sweep"]["subdir"]).replace("${hydra.job.override_dirname}", cfg.hydra.job.override_dirname)
+    if ".." in PurePath(subdir).parts or PurePath(subdir).is_absolute():
+        raise _refuse(("sweep", "subdir"), subdir)
+    given = {override.lstrip("+").partition("=")[0] for override in overrides}
+    for name in ("launcher", "sweeper"):
+        if not isinstance(section[name], dict):
+            raise _refuse((name,), section[name])
+        # Where a launcher has it as it comes, it lies in the sweep's folder.
+        plugin = {key: _plain(cfg.hydra[name], key) for key, raw in section[name].items() if raw != _SUBMITIT_FOLDER}
+        for path, value in _leaves(plugin, (name,)):
+            known = value is None or (f"hydra.{'.'.join(path[:2])}" in given and path[-1] != "_target_")
+            if not known and not _PLUGINS.fullmatch(f"{'/'.join(path)}={value}"):
                 raise _refuse(path, value)
-    name = OmegaConf.select(section, "job.name", default="")
-    if not re.fullmatch(r"[\w. -]*", str(name)):
-        raise _refuse(("job", "name"), name)
-    for path, value in _walk(section, ("job", "env_set")):
-        known = len(path) < 3 or _ENVIRONMENT.fullmatch(str(path[-1]))
-        if not known or (len(path) > 2 and not re.fullmatch(r"[\w.:,-]*", str(value))):
-            raise _refuse(path, value)
 
 
-def _refuse(path: tuple[Any, ...], value: Any) -> UserError:
-    key = ".".join(["hydra", *map(str, path)])
-    return UserError(
-        f"{key}={value}", "a configuration that runs no code", "leave it out; use objects of your own from Python"
-    )
-
-
-def _walk(section: DictConfig, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """Every node under a path of the section, the path itself included, with its own path and its value."""
-    node: Any = section
-    for key in path:
-        node = _resolved(node, key, path)
-        if node is None:
-            return
-    yield path, node
-    keys = node.keys() if isinstance(node, DictConfig) else range(len(node)) if isinstance(node, ListConfig) else ()
-    for key in keys:
-        yield from _walk(section, (*path, key))
-
-
-def _resolved(node: Any, key: Any, path: tuple[Any, ...]) -> Any:
-    """A value, where it can be known already.
-
-    Raises:
-        UserError: It cannot, and is not the log in the run folder: it could become anything.
-    """
+def _plain(node: DictConfig, key: str) -> Any:
     try:
-        return None if OmegaConf.is_missing(node, key) else node[key]
+        value = node[key]
+        return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
     except OmegaConfBaseException:
-        raw = OmegaConf.to_container(node)[key]  # type: ignore[index]
-        if path[-1] == "filename" and raw == _LOG_FILE:  # in the run folder, which Hydra has not made yet
-            return None
-        raise _refuse(path, raw) from None
+        return "${unknown}"  # it could become anything
+
+
+def _leaves(node: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every value of plain containers, with its path."""
+    if isinstance(node, (dict, list)):
+        for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+            yield from _leaves(value, (*path, str(key)))
+    else:
+        yield path, node
+
+
+def _refuse(path: tuple[str, ...], value: Any) -> UserError:
+    key = ".".join(["hydra", *path])
+    return UserError(
+        f"{key}={value}",
+        "a configuration that runs no code and writes into the run folder",
+        "leave it out; use objects of your own from Python",
+    )

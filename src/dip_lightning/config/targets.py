@@ -2,68 +2,69 @@
 
 import inspect
 import pydoc
-from collections.abc import Iterator
+from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
-
+from dip_lightning.config.trust import trusted_packages
 from dip_lightning.errors import UserError
 
-__all__ = ["check_targets"]
+__all__ = ["find_target", "is_trusted"]
 
-_PACKAGE = "dip_lightning"
-# What a configuration may build besides the classes of this package. None of them takes code or opens a file to read.
-_OTHERS = frozenset(
-    {
-        "pytorch_lightning.Trainer",
-        "pytorch_lightning.callbacks.DeviceStatsMonitor",
-        "pytorch_lightning.callbacks.LearningRateMonitor",
-        "pytorch_lightning.callbacks.Timer",
-        "pytorch_lightning.loggers.CSVLogger",
-        "pytorch_lightning.loggers.TensorBoardLogger",
-    }
+# Classes that may be built: where they must lie, and what they must be a kind of. All of them are defined there.
+_ROOMS = (
+    ("dip_lightning", None),
+    ("torch.optim.lr_scheduler", "LRScheduler"),
+    ("torch.optim", "Optimizer"),
+    ("pytorch_lightning.callbacks", "Callback"),
+    ("pytorch_lightning.loggers", "Logger"),
+    ("pytorch_lightning.profilers", "Profiler"),
 )
 
 
-def check_targets(node: Any) -> None:
-    """Check every ``_target_`` in a configuration, interpolations resolved, before anything is built.
+def find_target(target: Any) -> Callable[..., Any]:
+    """Find what a ``_target_`` names, where it may be built.
 
     Args:
-        node: A configuration, or a part of it.
+        target: The full name of a class; of a trusted package also of a function.
 
     Raises:
-        UserError: A target is neither a public class of this package nor one of a few of Lightning's, or there is none.
+        UserError: It is neither a public class of this package, a logger, callback or profiler of Lightning's own or
+            an optimiser or scheduler of torch, nor of a package that is trusted; or there is none.
     """
-    container = OmegaConf.to_container(node, resolve=True) if isinstance(node, (DictConfig, ListConfig)) else node
-    for target in _targets(container):
-        if not _is_allowed(target):
-            raise UserError(
-                f"_target_={target!r}",
-                "a class of dip_lightning, or Lightning's Trainer, TensorBoardLogger or CSVLogger",
-                "leave it out; use classes of your own from Python",
-            )
+    if is_trusted(target):
+        found: Callable[..., Any] = _locate(target)
+        # Not what the package has imported from elsewhere, which lies in it only by name.
+        if callable(found) and is_trusted(getattr(found, "__module__", None)):
+            return found
+    elif isinstance(target, str) and all(part and not part.startswith("_") for part in target.split(".")):
+        for room, base in _ROOMS:
+            kind = _locate(target) if _lies_in(target, room) else None
+            if not inspect.isclass(kind) or not _lies_in(kind.__module__, room):
+                continue
+            if base is None or issubclass(kind, getattr(import_module(room), base)):
+                return kind
+    raise UserError(
+        f"_target_={target!r}",
+        "a class of dip_lightning, a logger, callback or profiler of Lightning, or an optimiser of torch",
+        "leave it out; for a package of your own, and only then, add trust=PACKAGE to the command",
+    )
 
 
-def _targets(container: Any) -> Iterator[Any]:
-    if isinstance(container, dict):
-        if "_target_" in container:
-            yield container["_target_"]
-        for value in container.values():
-            yield from _targets(value)
-    elif isinstance(container, list):
-        for value in container:
-            yield from _targets(value)
+def is_trusted(target: Any) -> bool:
+    """Whether a name is of a package that the user trusts."""
+    return any(_lies_in(target, package) for package in trusted_packages())
 
 
-def _is_allowed(target: Any) -> bool:
-    if not isinstance(target, str):
-        return False
-    if target in _OTHERS:
-        return True
-    if not target.startswith(f"{_PACKAGE}."):
-        return False
-    found = pydoc.locate(target)  # Hydra's own function logs what it does not find
+def _lies_in(name: Any, package: str) -> bool:
+    return isinstance(name, str) and f"{name}.".startswith(f"{package}.")
+
+
+def _locate(target: str) -> Any:
+    try:
+        found = pydoc.locate(target)  # Hydra's own function logs what it does not find
+    except pydoc.ErrorDuringImport as error:
+        raise UserError(f"_target_={target!r} ({error.value})", "a module that can be imported", "mend it") from None
     if found is None:
         raise UserError(f"_target_={target!r}", "a class that exists", "leave it out")
-    # Not what a module of ours has imported: dip_lightning.cli.main.os.system lies in our package only by name.
-    return inspect.isclass(found) and found.__module__.split(".")[0] == _PACKAGE
+    return found

@@ -13,20 +13,21 @@ import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 from omegaconf import DictConfig
-from pytorch_lightning.utilities.exceptions import MisconfigurationException  # type: ignore[attr-defined]
 from torch import nn
 
-from dip_lightning.callbacks import Checkpoint, Interrupt, OutputEMA
+from dip_lightning.callbacks import OutputEMA
 from dip_lightning.checks import check_choice, check_flag, check_integer, check_number
 from dip_lightning.compilation import Program, choose_compilation
-from dip_lightning.config.compose import build, config_folder
+from dip_lightning.config.build import build, build_factory
+from dip_lightning.config.compose import config_folder
 from dip_lightning.config.messages import of_unknown_keys
 from dip_lightning.data import ImageSource, Observation, Picture
 from dip_lightning.data.noise_level import estimate_noise
 from dip_lightning.errors import UserError
 from dip_lightning.fitting.own import Own
 from dip_lightning.fitting.settings import FitSettings, read_settings
-from dip_lightning.module import DeepImagePrior
+from dip_lightning.fitting.trainer import build_trainer
+from dip_lightning.module import DeepImagePrior, OptimizerFactory, SchedulerFactory
 from dip_lightning.precision import Precision
 from dip_lightning.priors import Prior, UniformInput
 from dip_lightning.problems import DATA_TERMS, Problem
@@ -101,7 +102,7 @@ def build_fit(
     data = build_data(cfg, pictures, own)
     if observation is not None:
         data.take(observation)
-    trainer = _build_trainer(cfg, run_folder, precision, first)
+    trainer = build_trainer(cfg, run_folder, precision, first, own)
     precision.check_device(trainer.strategy.root_device)
     # Drawing the weights is the first thing that the seed decides.
     torch.manual_seed(seed)
@@ -111,9 +112,8 @@ def build_fit(
         prior,
         problem,
         iterations=data.iterations,
-        optimizer=own.optimizer
-        or partial(torch.optim.Adam, lr=check_number("lr", cfg.lr, 0, low_open=True, example=0.01)),
-        scheduler=own.scheduler,
+        optimizer=own.optimizer or _optimizer_factory(cfg, precision, device),
+        scheduler=own.scheduler or _scheduler_factory(cfg, data.iterations),
         select=select,
         seed=seed,
         program=_build_program(cfg, prior.network, pixels, data.iterations, device),
@@ -152,54 +152,6 @@ def build_data(cfg: DictConfig, pictures: Sources, own: Own) -> ImageSource:
     if isinstance(own.problem, Problem):
         data.take(_observation_of(own.problem))
     return data
-
-
-def _build_trainer(cfg: DictConfig, run_folder: Path | None, precision: Precision, first: int) -> pl.Trainer:
-    check_integer("trainer.log_every_n_steps", cfg.trainer.log_every_n_steps, 1, example=50)
-    check_choice("trainer.accelerator", cfg.trainer.accelerator, ("auto", "cpu", "gpu"))
-    deterministic = check_flag("trainer.deterministic", cfg.trainer.deterministic)
-    benchmark = check_flag("trainer.benchmark", cfg.trainer.benchmark)
-    unknown = set(cfg.trainer) - {"_target_", "accelerator", "benchmark", "deterministic", "log_every_n_steps"}
-    if unknown:
-        # Several devices, epochs or stopping early would each break "one iteration is one step of one epoch".
-        raise UserError(f"trainer.{min(unknown)}", "a key that dip --help lists", "leave it out")
-    # An empty node is the choice of nothing: stopping=none.
-    callbacks = [_callback(name, node) for name, node in cfg.callbacks.items() if node]
-    named = [] if run_folder is None else [node for node in cfg.logger.values() if node is not None]
-    loggers = [build(node, save_dir=str(run_folder), **_purge(node, first)) for node in named]
-    try:
-        trainer: pl.Trainer = build(
-            cfg.trainer,
-            precision=precision.lightning,
-            devices=1,
-            max_epochs=1,
-            # The fastest way to convolve may be another one in the next run.
-            benchmark=benchmark and not deterministic,
-            callbacks=[*callbacks, Interrupt()],
-            logger=loggers or False,
-            enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
-            enable_model_summary=False,
-            enable_progress_bar=any(isinstance(callback, pl.callbacks.ProgressBar) for callback in callbacks),
-        )
-    except Exception as error:
-        cause = error.__cause__ or error
-        if isinstance(cause, (MisconfigurationException, RuntimeError, ValueError)):
-            text = str(cause).splitlines()[0]
-            raise UserError(f"trainer: {text}", "a machine that can do so", "try trainer=cpu") from None
-        raise
-    return trainer
-
-
-def _purge(node: DictConfig, first: int) -> dict[str, int]:
-    """What makes TensorBoard forget the events from an iteration on, which a fit that goes on there writes again."""
-    return {"purge_step": first} if first > 0 and str(node._target_).endswith(".TensorBoardLogger") else {}
-
-
-def _callback(name: Any, node: Any) -> pl.Callback:
-    callback = build(node)
-    if not isinstance(callback, pl.Callback):
-        raise UserError(f"callbacks.{name} of type {type(callback).__name__}", "a callback", "leave it out")
-    return callback
 
 
 def _build_prior(cfg: DictConfig, observation: Observation, own: Own, channels: int | None = None) -> Prior:
@@ -245,6 +197,22 @@ def _build_problem(cfg: DictConfig, observation: Observation, own: Own) -> Probl
         regularizers=terms,
         sigma=observation.sigma_in_force,
     )
+
+
+def _optimizer_factory(cfg: DictConfig, precision: Precision, device: torch.device) -> OptimizerFactory:
+    check_number("lr", cfg.lr, 0, low_open=True, example=0.01)
+    # A gradient scaler (fp16) hands its scale to a fused step, which Lightning then cannot look into.
+    fusible = str(cfg.optimizer.get("_target_")).removeprefix("torch.optim.") in ("Adam", "AdamW")
+    fused = fusible and precision.lightning != "16-mixed" and device.type in ("cpu", "cuda")
+    options = {"fused": True} if fused and not {"fused", "foreach"} & {*cfg.optimizer} else {}
+    return build_factory(cfg.optimizer, torch.optim.Optimizer, **options)
+
+
+def _scheduler_factory(cfg: DictConfig, iterations: int) -> SchedulerFactory | None:
+    if not cfg.scheduler:
+        return None
+    whole = {"T_max": iterations} if cfg.scheduler.get("T_max", 0) is None else {}
+    return build_factory(cfg.scheduler, torch.optim.lr_scheduler.LRScheduler, **whole)
 
 
 def build_operator(cfg: DictConfig, own: Own) -> Any:

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from dip_lightning.callbacks import Checkpoint, Detection, DivergenceGuard, FitProgress, Interrupt
 from dip_lightning.callbacks.fit_state import capture
 from dip_lightning.compilation import compilation_error
-from dip_lightning.config.compose import build
+from dip_lightning.config.build import build
 from dip_lightning.data import Observation, Picture
 from dip_lightning.errors import UserError
 from dip_lightning.fitting.build import Fit, Sources, build_fit

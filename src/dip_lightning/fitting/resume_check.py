@@ -21,7 +21,11 @@ _KINDS: Mapping[type, str] = {np.ndarray: "array", Observation: "tile"}
 
 # What may differ between two parts of one fit: where pictures lie and how they are cut (their pixels are compared
 # themselves), the device, the cap, and what only shows or keeps.
-_FREE = (*WITHOUT_INFLUENCE, "iterations", "image.path", "image.clean", "tile", "overlap", "trainer")
+_TRAINER = ("_target_", "accelerator", "benchmark", "deterministic", "fast_dev_run", "limit_train_batches")
+_FREE = (
+    *(*WITHOUT_INFLUENCE, "iterations", "image.path", "image.clean", "tile", "overlap"),
+    *(f"trainer.{key}" for key in (*_TRAINER, "log_every_n_steps", "max_time", "profiler")),
+)
 
 Source = str | Path | NDArray[np.generic] | Observation | None
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from dip_lightning.config.compose import build
+from dip_lightning.config.build import build
 from dip_lightning.runs.status import fingerprint
 
 __all__ = ["FitSettings", "read_settings"]
