@@ -13,13 +13,15 @@ from dip_lightning.config.trust import trusting
 from dip_lightning.data import SAMPLE_PREFIX
 from dip_lightning.errors import UserError
 from dip_lightning.fitting.fit import FitResult
+from dip_lightning.fitting.own import Own
+from dip_lightning.problems import Problem
 from dip_lightning.workflows.restore import fit
 
 __all__ = ["restore"]
 
 
 def restore(
-    image: NDArray[np.generic] | str | Path,
+    image: NDArray[np.generic] | str | Path | None = None,
     *,
     clean: NDArray[np.generic] | str | Path | None = None,
     run_folder: str | Path | None = None,
@@ -32,14 +34,18 @@ def restore(
 
     Args:
         image: An image file, or samples (H, W), or (H, W, C) with 1 to 4 channels (the second or fourth is alpha),
-            uint8 or uint16. It is taken as corrupted already, unless a ``degradation`` is given.
+            uint8 or uint16. It is taken as corrupted already, unless a ``degradation`` is given. None where a whole
+            ``problem`` is given.
         clean: The clean image, if there is one, for measuring.
         run_folder: Where to write the files that the command line writes; None writes nothing.
         progress: Whether to show the progress bar.
         overrides: Further settings as the command line takes them: ``["model.channels=64", "degradation.sigma=50"]``.
         trust: Packages that the settings may build classes of, besides what they may always build: ``"my_package"``.
         **settings: Keys of the top of the configuration, or the choice of a group: ``model="resunet"``,
-            ``dropout=0.1``, ``iterations=2000``, ``precision="fp64"``, ``seed=1``.
+            ``dropout=0.1``, ``iterations=2000``, ``precision="fp64"``, ``seed=1``. Or an object of one's own that
+            stands for it, see :class:`~dip_lightning.fitting.own.Own`: ``model=`` a network or a ``Prior``,
+            ``problem=`` a ``Problem`` or a forward operator, ``objective=`` a data term, ``regularizers=`` terms and
+            ``stopping=`` rules by name, ``optimizer=`` and ``scheduler=`` factories, ``callbacks=``, ``logger=``.
 
     Returns:
         The restored image, its curves and its summary.
@@ -53,6 +59,9 @@ def restore(
         >>> result.image.shape  # doctest: +SKIP
         (512, 512, 3)
     """
+    own = Own.take(settings)
+    if (image is None) != isinstance(own.problem, Problem):
+        raise UserError("an image and a whole problem, or neither", "one of them", "leave the image out, or problem=")
     arguments = [f"{name}={'null' if value is None else value}" for name, value in settings.items()]
     arguments += overrides or []
     if not progress:
@@ -69,8 +78,9 @@ def restore(
         return fit(
             cfg,
             None if run_folder is None else Path(run_folder),
-            image=_picture("image", image),
+            image=None if image is None else _picture("image", image),
             clean=None if clean is None else _picture("clean", clean),
+            own=own,
         )
 
 

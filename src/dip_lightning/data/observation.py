@@ -40,7 +40,8 @@ class Observation:
     Attributes:
         noisy: The observation y, (1, C_y, H_y, W_y) float64; in [0, 1] unless the noise was not clipped.
         clean: The clean image x, (1, C, H, W) in [0, 1]; None for a picture of which there is none.
-        picture: Format, mode, depth and alpha of what will be handed back, as large as x.
+        picture: Format, mode, depth and alpha of what will be handed back, as large as x: the file, enlarged where y
+            is smaller.
         source: Where it came from, for records.
         sigma: Standard deviation of the noise on the scale 0 to 255.
         sigma_source: Where σ comes from: ``"given"``, ``"added"`` (with the noise) or ``"estimated"`` from ``noisy``.

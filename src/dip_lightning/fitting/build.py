@@ -25,6 +25,7 @@ from dip_lightning.data import ImageSource, Observation, Picture
 from dip_lightning.data.noise_level import estimate_noise
 from dip_lightning.errors import UserError
 from dip_lightning.fitting.own import Own
+from dip_lightning.fitting.selection import find_callback
 from dip_lightning.fitting.settings import FitSettings, read_settings
 from dip_lightning.fitting.trainer import build_trainer
 from dip_lightning.module import DeepImagePrior, OptimizerFactory, SchedulerFactory
@@ -65,8 +66,7 @@ class Fit:
 
     def find(self, kind: type[Part]) -> Part | None:
         """Return the callback of a kind, or None where it was left out."""
-        callbacks: list[Any] = self.trainer.callbacks  # type: ignore[attr-defined]
-        return next((callback for callback in callbacks if isinstance(callback, kind)), None)
+        return find_callback(self.trainer, kind)
 
 
 def build_fit(

@@ -21,9 +21,10 @@ from dip_lightning.errors import UserError
 from dip_lightning.fitting.build import Fit, Sources, build_fit
 from dip_lightning.fitting.isolation import isolated
 from dip_lightning.fitting.memory import check_memory, is_out_of_memory
+from dip_lightning.fitting.outcome import FitOutcome, log_final_figures, to_image
 from dip_lightning.fitting.own import Own
 from dip_lightning.fitting.resume_check import check_same_fit, describe_fit
-from dip_lightning.fitting.selection import FitOutcome, log_final_figures, select, to_image
+from dip_lightning.fitting.selection import select
 from dip_lightning.fitting.summary import summarise
 from dip_lightning.precision import Precision
 from dip_lightning.runs.checkpoint_file import (
@@ -47,7 +48,8 @@ class FitResult:
     """What a fit hands back.
 
     Attributes:
-        picture: The restored picture, like the one that was given.
+        picture: The restored picture, like the one that was given; of a whole problem, with 16 bits a sample.
+        output: The same, (H, W, C), before it was rounded and clipped: black is 0 and white is 1.
         curves: One array an iteration, by the names of ``curves.csv``; NaN where nothing was measured.
         summary: The content of ``summary.json``.
         run_folder: Where the files are, or None where none were written.
@@ -55,6 +57,7 @@ class FitResult:
     """
 
     picture: Picture
+    output: NDArray[np.floating]
     curves: dict[str, NDArray[np.floating]]
     summary: Summary
     run_folder: Path | None
@@ -156,17 +159,18 @@ def _hand_back(fit: Fit, seconds: float, run_folder: Path | None, exhausted: Use
     Raises:
         UserError: The memory was used up; what had been reached is written.
     """
-    iteration, selected = select(fit)
-    if not torch.isfinite(selected).all():
+    selection = select(fit.module)
+    if not torch.isfinite(selection.image).all():
         raise UserError(
             "the output is not finite: the fit diverged", "a smaller step", f"try lr={fit.settings.lr / 10:g}"
         )
-    summary = summarise(fit, selected, iteration, seconds, out_of_memory=exhausted is not None)
+    summary = summarise(fit, selection, seconds, out_of_memory=exhausted is not None)
     curves = fit.module.curves.block()
-    picture = fit.data.observation.picture.with_unit(to_image(selected))
+    output = to_image(selection.image)
+    picture = fit.data.observation.picture.with_unit(output)
     if run_folder is not None:
         log_final_figures(fit, summary)
-        FitOutcome(fit, iteration, selected, picture, curves, summary).write(run_folder)
+        FitOutcome(fit, selection, picture, curves, summary).write(run_folder)
         if exhausted is None:
             _keep_checkpoint(fit, run_folder)
     if exhausted is not None:
@@ -177,7 +181,7 @@ def _hand_back(fit: Fit, seconds: float, run_folder: Path | None, exhausted: Use
                 remedy = f"try dip resume={shlex.quote(str(run_folder))} precision=bf16"
         raise UserError(exhausted.problem, exhausted.expected, f"{remedy}; {place}")
     interrupt = fit.find(Interrupt)
-    return FitResult(picture, curves, summary, run_folder, None if interrupt is None else interrupt.signal)
+    return FitResult(picture, output, curves, summary, run_folder, None if interrupt is None else interrupt.signal)
 
 
 def _prepare(fit: Fit, run_folder: Path | None, about: FitDescription, state: CheckpointContent | None) -> None:

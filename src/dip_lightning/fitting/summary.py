@@ -4,11 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from signal import Signals
 from typing import Any, NotRequired, TypedDict, cast
 
-from torch import Tensor
-
 from dip_lightning.callbacks import Detection, DivergenceGuard, Interrupt, OutputEMA, PeakPSNR
 from dip_lightning.data import Observation
 from dip_lightning.fitting.build import Fit
+from dip_lightning.fitting.selection import Selection
 from dip_lightning.metrics import psnr
 from dip_lightning.runs.record import Remedy, SelectedSummary, StoppingSummary, Summary, TilesSummary
 from dip_lightning.system import environment
@@ -64,13 +63,12 @@ def interrupted_by(signal: int) -> str:
     return f"It was interrupted ({Signals(signal).name})"
 
 
-def summarise(fit: Fit, selected: Tensor, iteration: int, seconds: float, *, out_of_memory: bool = False) -> Summary:
+def summarise(fit: Fit, selection: Selection, seconds: float, *, out_of_memory: bool = False) -> Summary:
     """Compose ``summary.json``; what needs a clean image is None without one.
 
     Args:
         fit: A finished fit.
-        selected: The image that is handed back, (1, C, H, W).
-        iteration: The iteration that it is the output of.
+        selection: What is handed back.
         seconds: How long the fit took.
         out_of_memory: Whether it ended for want of memory.
     """
@@ -82,13 +80,13 @@ def summarise(fit: Fit, selected: Tensor, iteration: int, seconds: float, *, out
     averaged = peaks.get("averaged")
     clean, quality, noisy = module.problem.clean, None, None
     if clean is not None:
-        quality, seen = float(psnr(selected.to(clean), clean)), module.problem.observation
+        quality, seen = float(psnr(selection.image.to(clean), clean)), module.problem.observation
         noisy = float(psnr(seen, clean)) if seen.shape == clean.shape else None
     interrupt = fit.find(Interrupt)
     guard, detection = fit.find(DivergenceGuard), fit.find(Detection)
     stopping: StoppingSummary = {
         "rule": "none" if detection is None else detection.name,
-        "iteration": iteration,
+        "iteration": selection.iteration,
         "reason": _reason(fit, iterations),
         "unsure": None if detection is None else _doubt(detection, observation),
         "psnr": quality,
@@ -99,7 +97,8 @@ def summarise(fit: Fit, selected: Tensor, iteration: int, seconds: float, *, out
     }
     signal = interrupt.signal if interrupt is not None and interrupt.cut_short else None
     return {
-        "model": settings.model,
+        "model": type(module.prior.network).__name__.lower(),
+        "operator": type(module.problem.operator).__name__.lower(),
         "num_parameters": sum(parameter.numel() for parameter in module.prior.network.parameters()),
         "residual": settings.residual,
         "dropout": settings.dropout,
@@ -110,7 +109,7 @@ def summarise(fit: Fit, selected: Tensor, iteration: int, seconds: float, *, out
         "image": observation.source,
         "height": observation.picture.height,
         "width": observation.picture.width,
-        "channels": observation.noisy.shape[1],
+        "channels": observation.picture_shape[0],
         "sigma": observation.sigma,
         "sigma_source": observation.sigma_source,
         "sigma_estimated": observation.sigma_estimated,
@@ -126,7 +125,9 @@ def summarise(fit: Fit, selected: Tensor, iteration: int, seconds: float, *, out
         "one_pass": peaks.get("one_pass"),
         "averaged": averaged,
         "eval": peaks.get("eval"),
-        **summarise_ending(stopping, settings.select, noisy, signal, _course(fit), _averaging(fit, iteration)),
+        **summarise_ending(
+            stopping, settings.select, noisy, signal, _course(fit), _averaging(fit, selection.iteration)
+        ),
         "restores": [] if guard is None else guard.restored_at,
         "remedies": [] if guard is None else cast(list[Remedy], guard.remedies),
         "gave_up": _gave_up(guard),

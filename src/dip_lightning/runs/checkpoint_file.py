@@ -3,6 +3,7 @@
 import logging
 import pickle
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
@@ -117,7 +118,9 @@ def write_checkpoint(run_folder: Path, state: CheckpointContent) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with unfinished.open("wb") as file:
-            torch.save({"format": _FORMAT, **state}, file)
+            # With its version, Lightning reads the module from it, by load_from_checkpoint.
+            lightning = {"pytorch-lightning_version": version("pytorch-lightning")}
+            torch.save({"format": _FORMAT, **lightning, **state}, file)
         sync(unfinished)
         # Between these two there is no newest, and the one before is taken.
         if newest.exists():
@@ -212,8 +215,8 @@ def _read(path: Path) -> CheckpointContent:
         ) from None
     except (OSError, RuntimeError, ValueError, KeyError, EOFError) as error:
         raise _DamagedError(str(error).splitlines()[0]) from error
-    version = state.get("format") if isinstance(state, dict) else None
-    if version != _FORMAT:
-        told = "of another program" if version is None else f"of format {version}"
+    found = state.get("format") if isinstance(state, dict) else None
+    if found != _FORMAT:
+        told = "of another program" if found is None else f"of format {found}"
         raise UserError(f"{path} is {told}", f"a checkpoint of dip, of format {_FORMAT}", "use the version it is from")
     return cast(CheckpointContent, state)

@@ -25,10 +25,11 @@ def draw_comparison(path: Path, panels: Mapping[str, NDArray[np.floating]]) -> N
 
     Args:
         path: The PNG file.
-        panels: (H, W, C) in [0, 1] by title, of equal size.
+        panels: (H, W, C) in [0, 1] by title, of equal proportions.
     """
     panels = {name: _reduced(image) for name, image in panels.items()}
-    height, width = next(iter(panels.values())).shape[:2]
+    # An observation may be smaller than the image: it is drawn as large.
+    height, width = max(panel.shape[:2] for panel in panels.values())
     # Whole multiples of the pixels, so that small crops are magnified without interpolation.
     magnified = max(1, round(_SMALLEST / max(height, width)))
     dpi = 100

@@ -105,6 +105,7 @@ class Summary(TypedDict):
     """
 
     model: str
+    operator: str
     num_parameters: int
     residual: bool
     dropout: float

@@ -39,12 +39,12 @@ def fit(
         own = Own() if own is None else own
         data, scale = build_data(cfg, given, own), getattr(build_operator(cfg, own), "scale", None)
         _, height, width = data.observation.picture_shape
-        tiles = Tiles(height, width, cfg.tile, cfg.overlap)
+        tiles = Tiles(height, width, cfg.tile, cfg.overlap, scale or 1)
         if len(tiles) > 1 and scale is None:
             raise UserError(f"tile={cfg.tile} with an operator of your own", "one that says its scale", "try tile=null")
         if len(tiles) > 1:
             if run_folder is not None:
                 clear_run_folder(run_folder)
-            return fit_tiles(cfg, run_folder, data, tiles)
+            return fit_tiles(cfg, run_folder, data, tiles, scale or 1, own)
         observation = data.observation  # no larger than a tile: a fit like any other
     return fit_picture(cfg, run_folder, image=image, clean=clean, resume=resume, observation=observation, own=own)

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from dip_lightning.data import ImageSource, Observation, read_image
 from dip_lightning.fitting.fit import FitResult, fit_picture
+from dip_lightning.fitting.own import Own
 from dip_lightning.fitting.resume_check import resumable
 from dip_lightning.runs.curves_csv import read_curves
 from dip_lightning.runs.record import TILE_FOLDERS, Summary, read_summary
@@ -34,7 +35,9 @@ _TILES, _PILOTS = TILE_FOLDERS
 _NUM_PILOTS = 3
 
 
-def fit_tiles(cfg: DictConfig, run_folder: Path | None, data: ImageSource, tiles: Tiles) -> FitResult:
+def fit_tiles(
+    cfg: DictConfig, run_folder: Path | None, data: ImageSource, tiles: Tiles, scale: int = 1, own: Own | None = None
+) -> FitResult:
     """Fit every tile of a picture, and put them together.
 
     The stopping rules choose the iteration on a few tiles, and every tile is handed back at that iteration, of a fit
@@ -46,6 +49,8 @@ def fit_tiles(cfg: DictConfig, run_folder: Path | None, data: ImageSource, tiles
         run_folder: Where to write; each tile gets a run folder of its own there. None writes nothing.
         data: The whole picture, and the most iterations of a fit.
         tiles: How it is cut.
+        scale: Pixels of the picture for one of the observation, along each side.
+        own: Objects to take instead of building them.
 
     Returns:
         The restored picture, the means of the tiles' curves, and the summary of the whole. Where a signal came, the
@@ -56,7 +61,7 @@ def fit_tiles(cfg: DictConfig, run_folder: Path | None, data: ImageSource, tiles
         KeyboardInterrupt: Ctrl-C came before the first iteration of all.
     """
     run = TiledRun(data.observation, tiles, cap=data.iterations)
-    fits = _Fits(data.observation, run_folder)
+    fits = _Fits(data.observation, run_folder, scale, own)
     console = Console(stderr=True, emoji=False, quiet=not cfg.callbacks.get("fit_progress"))
     try:
         with _stoppable():
@@ -75,14 +80,14 @@ def fit_tiles(cfg: DictConfig, run_folder: Path | None, data: ImageSource, tiles
         observation, *_ = panels = panels_of(run, summary)
         noisy = panels[observation]
         write_run(run_folder, restored=picture, observation=noisy, summary=summary, curves=curves, panels=panels)
-    return FitResult(picture, curves, summary, run_folder, run.signal)
+    return FitResult(picture, run.blended, curves, summary, run_folder, run.signal)
 
 
 def _fit_all(cfg: DictConfig, fits: "_Fits", run: TiledRun, console: Console) -> None:
     """Let the stopping rules judge a few tiles, then fit every tile as long as the middle one of these needs."""
     settings = _settings_of_tile(cfg, run.observation, run.cap)
     if cfg.callbacks.get("detection"):
-        pilots = choose_pilots(run.observation, run.tiles)
+        pilots = choose_pilots(run.observation, run.tiles, fits.scale)
         for number, tile in enumerate(pilots, 1):
             part = fits.fit(settings, _PILOTS, tile, f"choosing the iteration, tile {number}/{len(pilots)}")
             run.pilots[tile.name] = part.summary
@@ -99,7 +104,7 @@ def _fit_all(cfg: DictConfig, fits: "_Fits", run: TiledRun, console: Console) ->
         console.print(f"{title}: {told}" + ("" if quality is None else f", {quality:.2f} dB"), highlight=False)
 
 
-def choose_pilots(observation: Observation, tiles: Tiles) -> list[Tile]:
+def choose_pilots(observation: Observation, tiles: Tiles, scale: int = 1) -> list[Tile]:
     """Choose the tiles that choose the iteration: of little, of middling and of much detail, or all if there are few.
 
     A tile of nothing but sky says little of when to stop, and one of nothing but leaves is fitted later than most.
@@ -107,11 +112,11 @@ def choose_pilots(observation: Observation, tiles: Tiles) -> list[Tile]:
     Args:
         observation: The whole picture.
         tiles: How it is cut.
+        scale: Pixels of the picture for one of the observation, along each side.
     """
 
     def detail(tile: Tile) -> float:
-        rows, columns = tile.part
-        part = observation.noisy[:, :, rows, columns]
+        part = observation.cropped(tile.top, tile.left, tile.height, tile.width, scale).noisy
         # Differences of means over 4×4 pixels, in which there is little noise left.
         means = F.avg_pool2d(part, 4)
         return float(means.diff(dim=2).square().mean() + means.diff(dim=3).square().mean())
@@ -144,13 +149,13 @@ class _Part:
 class _Fits:
     """Fits tiles, unless they are there already; ``last`` is the summary of the last, None before the first."""
 
-    def __init__(self, observation: Observation, run_folder: Path | None) -> None:
-        self._observation, self._run_folder = observation, run_folder
+    def __init__(self, observation: Observation, run_folder: Path | None, scale: int, own: Own | None) -> None:
+        self._observation, self._run_folder, self.scale, self._own = observation, run_folder, scale, own
         self.last: Summary | None = None
 
     def fit(self, cfg: DictConfig, kind: str, tile: Tile, title: str) -> _Part:
         """Fit a tile, or read what is there of it."""
-        observation = self._observation.cropped(tile.top, tile.left, tile.height, tile.width)
+        observation = self._observation.cropped(tile.top, tile.left, tile.height, tile.width, self.scale)
         folder = None if self._run_folder is None else self._run_folder / kind / tile.name
         if folder is not None and is_finished(folder, cfg, digest=observation.digest):
             return self._read(folder, found=True)
@@ -159,7 +164,7 @@ class _Fits:
             outer = one.callbacks.fit_progress.title
             one.callbacks.fit_progress.title = title if outer is None else f"{outer}, {title}"
         begun = None if folder is None else resumable(folder, one, image=observation)
-        result = fit_picture(one, folder, image=observation, resume=begun)
+        result = fit_picture(one, folder, image=observation, resume=begun, own=self._own)
         self.last = result.summary
         if result.signal is not None:
             raise _Stopped(result.signal)

@@ -48,7 +48,7 @@ class TiledRun:
 
     def __post_init__(self) -> None:
         """Begin with an empty picture."""
-        channels, height, width = self.observation.noisy.shape[1:]
+        channels, height, width = self.observation.picture_shape
         self.blended = np.zeros((height, width, channels), np.float32)
 
     def add(
@@ -70,8 +70,8 @@ class TiledRun:
         """Leave the tiles that are missing as they were."""
         for tile in self.tiles:
             if tile.name not in self.done:
-                noisy = _whole(self.observation.noisy)[tile.part]
-                self.blended[tile.part] += self.tiles.weight(tile) * noisy.astype(np.float32)
+                seen = _enlarged(self.observation)[tile.part]
+                self.blended[tile.part] += self.tiles.weight(tile) * seen.astype(np.float32)
 
 
 def summarise_tiles(cfg: DictConfig, run: TiledRun, part: Summary) -> Summary:
@@ -95,7 +95,8 @@ def summarise_tiles(cfg: DictConfig, run: TiledRun, part: Summary) -> Summary:
     quality, noisy = None, None
     if run.observation.clean is not None:
         clean = _whole(run.observation.clean)
-        quality, noisy = _psnr(run.blended, clean), _psnr(_whole(run.observation.noisy), clean)
+        quality, seen = _psnr(run.blended, clean), _whole(run.observation.noisy)
+        noisy = _psnr(seen, clean) if seen.shape == clean.shape else None
     picks = {f"tile {name}": summary["stopping"]["iteration"] for name, summary in run.pilots.items()}
     rules = [summary["stopping"]["rule"] for summary in run.pilots.values()]
     stopping: StoppingSummary = {
@@ -205,7 +206,7 @@ def panels_of(run: TiledRun, summary: Summary) -> dict[str, NDArray[np.floating]
     """
     noisy, restored = summary["psnr_observation"], summary["selected"]["psnr"]
     images: dict[str, NDArray[np.floating]] = {
-        "observation" + _decibels(noisy): _whole(run.observation.noisy),
+        "observation" + _decibels(noisy): _enlarged(run.observation),
         f"restored, iteration {summary['selected']['iteration']}" + _decibels(restored): run.blended,
     }
     if run.observation.clean is not None:
@@ -221,6 +222,13 @@ def _whole(tensor: Tensor) -> NDArray[np.float64]:
     """(1, C, H, W) → (H, W, C), the same memory."""
     image: NDArray[np.float64] = tensor[0].permute(1, 2, 0).numpy()
     return image
+
+
+def _enlarged(observation: Observation) -> NDArray[np.float64]:
+    """The observation as large as the image, each of its pixels repeated."""
+    seen, height = _whole(observation.noisy), observation.picture.height
+    times = height // seen.shape[0]
+    return seen if times == 1 else seen.repeat(times, axis=0).repeat(times, axis=1)
 
 
 def _psnr(image: NDArray[np.floating], clean: NDArray[np.float64]) -> float:

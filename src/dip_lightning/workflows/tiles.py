@@ -52,14 +52,16 @@ class Tiles:
     weights add up to 1.
     """
 
-    def __init__(self, height: int, width: int, side: int, overlap: int) -> None:
+    def __init__(self, height: int, width: int, side: int, overlap: int, multiple: int = 1) -> None:
         """Cut a picture.
 
         Args:
             height: Rows of the picture.
             width: Columns of the picture.
             side: Of a tile, what it shares with its neighbours included; a picture that is smaller is one tile.
-            overlap: How many pixels neighbours share, at least; at most half of ``side``.
+            overlap: How many pixels neighbours share, at least, but for the rounding to ``multiple``; at most half of
+                ``side``.
+            multiple: What tiles are aligned to, a divisor of height and width; ``side`` is rounded down to it.
 
         Raises:
             UserError: ``side`` or ``overlap`` is not allowed.
@@ -67,7 +69,8 @@ class Tiles:
         check_integer("tile", side, _SMALLEST, example=512)
         check_integer("overlap", overlap, 0, side // 2, example=side // 8)
         self.height, self.width = height, width
-        self._tops, self._lefts = _starts(height, side, overlap), _starts(width, side, overlap)
+        side = max(side // multiple, 1) * multiple
+        self._tops, self._lefts = (_starts(length, side, overlap, multiple) for length in (height, width))
         self._tile_height, self._tile_width = min(side, height), min(side, width)
 
     @property
@@ -100,12 +103,12 @@ class Tiles:
         return _ramps(self._tops, self._tile_height, self.height), _ramps(self._lefts, self._tile_width, self.width)
 
 
-def _starts(length: int, side: int, overlap: int) -> list[int]:
+def _starts(length: int, side: int, overlap: int, multiple: int) -> list[int]:
     """Where the fewest tiles that cover a length begin: the first at 0, the last flush with the end."""
     if length <= side:
         return [0]
     count = -(-(length - overlap) // (side - overlap))
-    return [round(index * (length - side) / (count - 1)) for index in range(count)]
+    return [multiple * round(index * (length - side) / (count - 1) / multiple) for index in range(count)]
 
 
 def _ramps(starts: list[int], side: int, length: int) -> list[NDArray[np.float32]]:

@@ -1,0 +1,109 @@
+"""What a fit came to, and the files of it."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pytorch_lightning.loggers import TensorBoardLogger
+from torch import Tensor
+
+from dip_lightning.data import Picture
+from dip_lightning.errors import UserError
+from dip_lightning.fitting.build import Fit
+from dip_lightning.fitting.selection import Selection, last_outputs
+from dip_lightning.fitting.summary import final_figures, hyperparameters
+from dip_lightning.metrics import psnr
+from dip_lightning.runs.record import Summary
+from dip_lightning.runs.run_folder import write_run
+from dip_lightning.system.loggers import spared_loggers
+
+__all__ = ["FitOutcome", "log_final_figures", "to_image"]
+
+
+@dataclass(frozen=True)
+class FitOutcome:
+    """What a fit came to.
+
+    Attributes:
+        fit: The fit.
+        selection: What is handed back.
+        picture: The same as a picture like the one that was given.
+        curves: One array an iteration, by name.
+        summary: The content of ``summary.json``.
+    """
+
+    fit: Fit
+    selection: Selection
+    picture: Picture
+    curves: dict[str, NDArray[np.floating]]
+    summary: Summary
+
+    def write(self, run_folder: Path) -> None:
+        """Write it; where the disk does not take it, into the folder for temporary files: a fit is not lost.
+
+        Raises:
+            UserError: It is not in the run folder, but elsewhere.
+            OSError: It is nowhere.
+        """
+        try:
+            self._write_to(run_folder)
+        except OSError as error:
+            refuge = Path(tempfile.mkdtemp(prefix="dip-"))
+            try:
+                self._write_to(refuge)
+            except OSError:
+                raise error from None
+            raise UserError(
+                f"{run_folder} cannot be written ({error.strerror or error})",
+                "a folder with room that you may write to",
+                f"the results are in {refuge}",
+            ) from None
+
+    def _write_to(self, folder: Path) -> None:
+        write_run(
+            folder,
+            restored=self.picture,
+            observation=to_image(self.fit.data.observation.noisy),
+            summary=self.summary,
+            curves=self.curves,
+            panels=_panels(self.fit, self.selection),
+        )
+
+
+def log_final_figures(fit: Fit, summary: Summary) -> None:
+    """Write TensorBoard's last figures: the iteration that was picked, and the HParams tab."""
+    detected = fit.module.curves.block().get("detected")
+    with spared_loggers(fit.trainer) as loggers:
+        for logger in loggers:
+            if isinstance(logger, TensorBoardLogger):
+                if detected is not None and summary["signal"] is None:  # an interrupted fit may detect another
+                    logger.log_metrics({"stopping/detected": 1.0}, step=int(np.nanargmax(detected)))
+                logger.log_hyperparams(hyperparameters(fit, summary), final_figures(summary))
+                logger.finalize("success")
+
+
+def _panels(fit: Fit, selection: Selection) -> dict[str, NDArray[np.float64]]:
+    """The images of ``comparison.png`` by their titles."""
+    observation, last = fit.data.observation, last_outputs(fit.module)
+    images = {"observation": observation.noisy}
+    if selection.iteration == fit.module.iterate.iteration:
+        images |= {f"{name.replace('_', '-')} output": image for name, image in last.items()}
+    else:
+        images |= {"last one-pass output": last["one_pass"]}
+        images |= {f"restored, iteration {selection.iteration}": selection.image}
+    panels = {}
+    for name, image in images.items():
+        title = name
+        if observation.clean is not None and image.shape == observation.clean.shape:
+            title += f", {float(psnr(image.double().cpu(), observation.clean)):.2f} dB"
+        panels[title] = to_image(image)
+    if observation.clean is not None:
+        panels["clean image"] = to_image(observation.clean)
+    return panels
+
+
+def to_image(tensor: Tensor) -> NDArray[np.float64]:
+    """Turn (1, C, H, W) into (H, W, C), float64 on the host."""
+    return tensor[0].permute(1, 2, 0).double().cpu().numpy()
