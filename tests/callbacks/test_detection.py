@@ -9,13 +9,15 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from dip_lightning.callbacks import Detection
+from dip_lightning.callbacks import Detection, OutputEMA
 from dip_lightning.callbacks.detection import Picks
-from dip_lightning.data import GaussianNoise, ImageSource
+from dip_lightning.data import GaussianNoise, load_observation
 from dip_lightning.errors import UserError
 from dip_lightning.fitting.fit import FitResult
 from dip_lightning.models import UNet
-from dip_lightning.module import DeepImagePrior
+from dip_lightning.module import DeepImagePrior, Iterate
+from dip_lightning.priors import Prior
+from dip_lightning.problems import Problem
 from dip_lightning.stopping import patience_after
 
 
@@ -26,39 +28,43 @@ class Scripted:
         self.values, self.follows_output = values, follows_output
         self.outputs: list[Tensor] = []
 
-    def start(self, module: DeepImagePrior) -> None:
+    def prepare(self, problem: Problem) -> Problem:
         self.outputs = []
+        return problem
 
-    def statistic(self, module: DeepImagePrior, output: Tensor) -> Tensor | None:
+    def statistic(self, iterate: Iterate, output: Tensor) -> Tensor | None:
         self.outputs.append(output.clone())
-        value = self.values[min(module.iterate.iteration, len(self.values) - 1)]
+        value = self.values[min(iterate.iteration, len(self.values) - 1)]
         return None if value is None else torch.tensor(value)
 
 
-class Average(pl.Callback):
+class Average(OutputEMA):
     """Gives every iteration an averaged output that can be told from the others."""
 
     def on_train_batch_end(  # type: ignore[override]
         self, trainer: pl.Trainer, pl_module: DeepImagePrior, *args: Any
     ) -> None:
-        pl_module.iterate.averaged = torch.full_like(pl_module.observation, float(pl_module.iterate.iteration))
+        pl_module.iterate.averaged = torch.full_like(pl_module.problem.observation, float(pl_module.iterate.iteration))
 
 
-def run(detection: Detection, iterations: int = 40, *before: pl.Callback) -> DeepImagePrior:
-    data = ImageSource("skimage:camera", GaussianNoise(), iterations=iterations, crop=16)
+def run(
+    detection: Detection, iterations: int = 40, *before: pl.Callback, alpha: float = 0.99, select: str = "averaged"
+) -> DeepImagePrior:
+    observation = load_observation("skimage:camera", GaussianNoise(), crop=16)
     torch.manual_seed(0)
     network = UNet(channels=2, levels=1, input_channels=2, output_channels=1)
-    module = DeepImagePrior(network, data.observation.noisy.float(), input_channels=2)
+    problem = Problem(observation.noisy.float())
+    module = DeepImagePrior(Prior(network), problem, iterations=iterations, select=select)
     trainer = pl.Trainer(
         accelerator="cpu",
         max_epochs=1,
-        callbacks=[*before, Average(), detection],
+        callbacks=[*before, Average(alpha), detection],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(module, datamodule=data)
+    trainer.fit(module)
     return module
 
 
@@ -73,27 +79,26 @@ def test_the_fit_ends_when_patience_is_over_and_hands_back_the_best_iteration() 
     assert detection.settled == ["rule"]
     iteration, image = detection.chosen() or (None, None)
     assert iteration == 4
-    assert torch.equal(image, torch.full_like(module.observation, 4.0))
+    assert torch.equal(image, torch.full_like(module.problem.observation, 4.0))
     assert np.allclose(module.curves.block()["stopping_rule"][:10], V)
 
 
 def test_a_rule_that_judges_one_pass_outputs_hands_back_a_later_average() -> None:
     # α = 0.8 remembers the last five.
-    detection = Detection({"rule": Scripted(V, follows_output=False)}, min_iterations=0, patience=1, alpha=0.8)
-    run(detection)
+    detection = Detection({"rule": Scripted(V, follows_output=False)}, min_iterations=0, patience=1)
+    run(detection, alpha=0.8)
     assert (detection.chosen() or [0])[0] == 4 + 10  # twice as much
     # Unless the one-pass output itself is handed back.
-    options: dict[str, Any] = {"min_iterations": 0, "patience": 8, "alpha": 0.8, "select": "one_pass"}
-    detection = Detection({"rule": Scripted(V, follows_output=False)}, **options)
-    run(detection)
+    detection = Detection({"rule": Scripted(V, follows_output=False)}, min_iterations=0, patience=8)
+    run(detection, alpha=0.8, select="one_pass")
     assert (detection.chosen() or [0])[0] == 4
 
 
 def test_the_selected_output_is_what_a_rule_judges() -> None:
     for select in ("averaged", "one_pass"):
         rule = Scripted(V)
-        module = run(Detection({"rule": rule}, min_iterations=0, patience=3, select=select))
-        averaged = torch.full_like(module.observation, 2.0)
+        module = run(Detection({"rule": rule}, min_iterations=0, patience=3), select=select)
+        averaged = torch.full_like(module.problem.observation, 2.0)
         assert torch.equal(rule.outputs[2], averaged) == (select == "averaged")
 
 
@@ -185,8 +190,8 @@ def test_of_two_rules_that_judge_the_output_the_later_pick_is_handed_back() -> N
 
 def test_of_two_rules_one_that_judges_the_output_wins() -> None:
     rules = {"moves": Scripted([9.0, 8, 7, 6, 5, 4, 3, 9], follows_output=False), "output": Scripted(V)}
-    detection = Detection(rules, agree=2, min_iterations=0, patience=5, alpha=0.5)
-    run(detection)
+    detection = Detection(rules, agree=2, min_iterations=0, patience=5)
+    run(detection, alpha=0.5)
     assert detection.picks() == {"moves": 10, "output": 4}
     assert (detection.chosen() or [0])[0] == 4
 
@@ -195,8 +200,8 @@ def test_a_rule_that_judges_the_output_ends_the_fit_alone_in_the_end() -> None:
     falling = [float(-i) for i in range(100)]
     for follows, length in ((True, 4 + 3 * 6 + 1), (False, 60)):
         rules = {"one": Scripted(V, follows), "two": Scripted(falling), "three": Scripted(falling)}
-        detection = Detection(rules, agree=2, min_iterations=0, patience=6, select="one_pass")
-        assert run(detection, 60).curves.recorded == length
+        detection = Detection(rules, agree=2, min_iterations=0, patience=6)
+        assert run(detection, 60, select="one_pass").curves.recorded == length
         assert (detection.chosen() or [0])[0] == (4 if follows else 59)
         assert detection.doubt() is not None
     # Where every rule must have settled, none ends the fit alone.
@@ -205,7 +210,7 @@ def test_a_rule_that_judges_the_output_ends_the_fit_alone_in_the_end() -> None:
 
 
 class Refusing(Scripted):
-    def start(self, module: DeepImagePrior) -> None:
+    def prepare(self, problem: Problem) -> Problem:
         raise UserError("no noise", "some", "try another")
 
 
@@ -256,7 +261,6 @@ def test_a_second_fit_starts_anew() -> None:
         ({"patience": 0}, "stopping.patience=0"),
         ({"min_iterations": -1}, "stopping.min_iterations=-1"),
         ({"check_every": 0}, "stopping.check_every=0"),
-        ({"select": "best"}, "select=best"),
     ],
 )
 def test_a_value_without_sense_is_refused(options: dict[str, Any], named: str) -> None:

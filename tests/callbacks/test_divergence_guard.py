@@ -16,7 +16,7 @@ from dip_lightning.fitting import fit as fit_module
 from dip_lightning.fitting.build import Fit, build_fit
 from dip_lightning.fitting.fit import FitResult
 from dip_lightning.fitting.memory import MemoryEstimate, check_memory
-from dip_lightning.fitting.selection import outputs
+from dip_lightning.fitting.selection import last_outputs, select
 from dip_lightning.fitting.summary import summarise
 from dip_lightning.module import DeepImagePrior, Iterate
 from dip_lightning.precision import Precision
@@ -37,7 +37,7 @@ class Fault(pl.Callback):
     ) -> None:
         if batch_idx not in self.at:
             return
-        for parameter in pl_module.network.parameters():
+        for parameter in pl_module.prior.network.parameters():
             if self.kind == "nan":
                 parameter.fill_(torch.nan)
             elif self.kind == "nan in Adam's moments":
@@ -45,13 +45,13 @@ class Fault(pl.Callback):
             elif self.kind == "explosion":
                 parameter.mul_(-100)
         if self.kind == "dead":  # the last bias: nothing but white comes out, whatever goes in
-            list(pl_module.network.parameters())[-1].fill_(1e4)
+            list(pl_module.prior.network.parameters())[-1].fill_(1e4)
         elif self.kind == "infinite input":
-            pl_module.z.fill_(torch.inf)
+            pl_module.prior.z.fill_(torch.inf)
 
     def on_after_backward(self, trainer: pl.Trainer, pl_module: DeepImagePrior) -> None:  # type: ignore[override]
         if self.kind == "nan in gradients" and pl_module.iterate.iteration in self.at:
-            for parameter in pl_module.network.parameters():
+            for parameter in pl_module.prior.network.parameters():
                 assert parameter.grad is not None
                 parameter.grad.fill_(torch.nan)
 
@@ -60,7 +60,7 @@ def run(fault: pl.Callback, *overrides: str) -> Fit:
     cfg = compose_config([*TINY_UNET, "iterations=60", "dropout=0", *overrides])
     parts = build_fit(cfg, None, Precision("32-true"), {})
     parts.trainer.callbacks.append(fault)  # type: ignore[attr-defined]
-    parts.trainer.fit(parts.module, datamodule=parts.data)
+    parts.trainer.fit(parts.module)
     return parts
 
 
@@ -78,8 +78,8 @@ def test_spoiled_weights_are_restored_at_the_next_iteration(kind: str) -> None:
     assert not fidelity[41] > fidelity[40] - 5  # the fault is there: a NaN or a fall
     # The last good copy is at most 25 iterations old, so at the end the fit is about where it was.
     assert fidelity[59] > fidelity[40] - 1.5
-    assert all(torch.isfinite(p).all() for p in parts.module.network.parameters())
-    assert all(torch.isfinite(b).all() for b in parts.module.network.buffers() if b.is_floating_point())
+    assert all(torch.isfinite(p).all() for p in parts.module.prior.network.parameters())
+    assert all(torch.isfinite(b).all() for b in parts.module.prior.network.buffers() if b.is_floating_point())
 
 
 def test_spoiled_gradients_are_gone_at_the_next_iteration() -> None:
@@ -106,11 +106,11 @@ def test_what_is_wrong_from_the_beginning_does_not_spoil_the_batch_statistics() 
         def on_train_batch_start(  # type: ignore[override]
             self, trainer: pl.Trainer, pl_module: DeepImagePrior, batch: Any, batch_idx: int
         ) -> None:
-            pl_module.z.fill_(torch.nan if batch_idx < 2 else 0.05)
+            pl_module.prior.z.fill_(torch.nan if batch_idx < 2 else 0.05)
 
     parts = run(NaNs())
     assert guard_of(parts).restored_at == [0, 1]
-    assert all(torch.isfinite(b).all() for b in parts.module.network.buffers() if b.is_floating_point())
+    assert all(torch.isfinite(b).all() for b in parts.module.prior.network.buffers() if b.is_floating_point())
     assert np.isfinite(parts.module.curves.block()["psnr_eval"][-1])
 
 
@@ -138,7 +138,7 @@ def test_the_averaged_output_is_not_spoiled(check_every: int) -> None:
 
 def test_restores_are_in_the_summary() -> None:
     parts = run(Fault({20, 40}, "nan"))
-    summary = summarise(parts, parts.module.iterate.one_pass, 59, 1.0)
+    summary = summarise(parts, select(parts.module), 1.0)
     assert summary["restores"] == [21, 41]
     assert summary["stopping"]["reason"] == "All iterations were done."
     assert not summary["gave_up"]
@@ -153,7 +153,7 @@ def test_a_fit_that_never_gets_past_its_copy_ends_and_says_so() -> None:
     assert guard.gave_up
     assert len(guard.restored_at) == 3
     assert parts.module.curves.recorded < 60
-    summary = summarise(parts, parts.module.iterate.one_pass, 59, 1.0)
+    summary = summarise(parts, select(parts.module), 1.0)
     assert "diverged" in summary["stopping"]["reason"]
     assert summary["gave_up"]
 
@@ -164,7 +164,7 @@ def test_a_fit_that_ends_diverged_hands_back_a_good_picture(select: str) -> None
     parts = run(Fault({30}, "nan"), f"select={select}", f"{guard}.max_restores=1", f"{guard}.escalate=false")
     assert guard_of(parts).gave_up
     assert torch.isnan(parts.module.iterate.one_pass).any()
-    assert torch.isfinite(outputs(parts)[select]).all()
+    assert torch.isfinite(last_outputs(parts.module)[select]).all()
 
 
 def test_a_picture_is_never_made_of_nan() -> None:
@@ -227,7 +227,7 @@ class While(pl.Callback):
         self, trainer: pl.Trainer, pl_module: DeepImagePrior, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         if pl_module.iterate.iteration >= 28 and self.condition(trainer) and not trainer.should_stop:
-            for parameter in pl_module.network.parameters():
+            for parameter in pl_module.prior.network.parameters():
                 parameter.fill_(torch.nan)
 
 
@@ -296,7 +296,7 @@ def test_a_network_that_died_early_begins_anew_with_a_smaller_learning_rate(
         @torch.no_grad()
         def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
             if trainer.optimizers[0].param_groups[0]["lr"] > 0.005:
-                list(pl_module.network.parameters())[-1].fill_(4.0 if batch_idx < 27 else 1e4)
+                list(pl_module.prior.network.parameters())[-1].fill_(4.0 if batch_idx < 27 else 1e4)
 
     result = fit_with(Dies(set(), ""), "callbacks.divergence_guard.max_drop_db=1000")
     assert [remedy["lr"] for remedy in result.summary["remedies"]] == [pytest.approx(0.0025)]

@@ -5,10 +5,12 @@ import torch
 from torch import Tensor
 
 from dip_lightning.callbacks import OutputEMA
-from dip_lightning.data import GaussianNoise, ImageSource
+from dip_lightning.data import GaussianNoise, load_observation
 from dip_lightning.errors import UserError
 from dip_lightning.models import UNet
 from dip_lightning.module import DeepImagePrior
+from dip_lightning.priors import Prior
+from dip_lightning.problems import Problem
 
 
 class Recorder(pl.Callback):
@@ -28,10 +30,10 @@ class Recorder(pl.Callback):
 
 @pytest.mark.parametrize("alpha", [0.99, 0.5, 0.0])
 def test_the_average_follows_the_papers_recursion(alpha: float) -> None:
-    data = ImageSource("skimage:camera", GaussianNoise(), iterations=8, crop=32)
+    observation = load_observation("skimage:camera", GaussianNoise(), crop=32)
     torch.manual_seed(0)
     network = UNet(channels=4, levels=2, input_channels=4, output_channels=1)
-    module = DeepImagePrior(network, data.observation.noisy.float(), input_channels=4)
+    module = DeepImagePrior(Prior(network), Problem(observation.noisy.float()), iterations=8)
     ema, recorder = OutputEMA(alpha), Recorder()
     trainer = pl.Trainer(
         accelerator="cpu",
@@ -42,7 +44,7 @@ def test_the_average_follows_the_papers_recursion(alpha: float) -> None:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(module, datamodule=data)
+    trainer.fit(module)
     expected = recorder.one_pass[0].double()
     for image, averaged in zip(recorder.one_pass, recorder.averaged, strict=True):
         if image is not recorder.one_pass[0]:

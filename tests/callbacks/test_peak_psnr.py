@@ -28,11 +28,11 @@ class Reference(pl.Callback):
     ) -> None:
         iterate = pl_module.iterate
         assert iterate.averaged is not None
-        assert pl_module.clean is not None
+        assert pl_module.problem.clean is not None
         for name, image, target in (
-            ("psnr_one_pass", iterate.one_pass, pl_module.clean),
-            ("psnr_averaged", iterate.averaged, pl_module.clean),
-            ("psnr_observation", iterate.one_pass, pl_module.observation),
+            ("psnr_one_pass", iterate.one_pass, pl_module.problem.clean),
+            ("psnr_averaged", iterate.averaged, pl_module.problem.clean),
+            ("psnr_observation", iterate.one_pass, pl_module.problem.observation),
         ):
             self.curves[name].append(float(peak_signal_noise_ratio(image, target, data_range=1.0)))
 
@@ -40,15 +40,15 @@ class Reference(pl.Callback):
 @pytest.mark.parametrize("model", ["unet", "resunet"])
 def test_every_iteration_agrees_with_torchmetrics(model: str) -> None:
     cfg = compose_config([*TINY_UNET, f"model={model}", "iterations=20"])
-    parts = build_fit(cfg, None, Precision("32-true"), {})
+    fit = build_fit(cfg, None, Precision("32-true"), {})
     reference = Reference()
-    parts.trainer.callbacks.append(reference)  # type: ignore[attr-defined]
-    parts.trainer.fit(parts.module, datamodule=parts.data)
-    curves = parts.module.curves.block()
+    fit.trainer.callbacks.append(reference)  # type: ignore[attr-defined]
+    fit.trainer.fit(fit.module)
+    curves = fit.module.curves.block()
     for name, expected in reference.curves.items():
         assert len(expected) == 20
         np.testing.assert_allclose(curves[name], expected, atol=1e-4)
-    measured = parts.find(PeakPSNR)
+    measured = fit.find(PeakPSNR)
     assert measured is not None
     assert measured.peaks["averaged"] == find_peak(curves["psnr_averaged"])
     assert measured.peaks["one_pass"] == find_peak(curves["psnr_one_pass"])
@@ -67,10 +67,10 @@ def test_evaluation_mode_is_measured_at_its_cadence_and_changes_nothing(tiny_fit
 
 def test_evaluation_mode_has_no_dropout_and_no_perturbation() -> None:
     cfg = compose_config([*TINY_UNET, "dropout=0.5"])
-    parts = build_fit(cfg, None, Precision("32-true"), {})
-    parts.trainer.fit(parts.module, datamodule=parts.data)
-    assert torch.equal(parts.module.evaluate(), parts.module.evaluate())
-    assert parts.module.network.training
+    fit = build_fit(cfg, None, Precision("32-true"), {})
+    fit.trainer.fit(fit.module)
+    assert torch.equal(fit.module.evaluate(), fit.module.evaluate())
+    assert fit.module.prior.network.training
 
 
 def test_without_a_clean_image_nothing_is_invented(tiny_fit: Callable[..., FitResult]) -> None:

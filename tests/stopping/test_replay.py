@@ -43,8 +43,8 @@ def test_a_replay_ends_as_the_callback_does_on_any_statistics(seed: int) -> None
     follows = {name: bool(rng.integers(2)) for name in curves}
     agree, patience = int(rng.integers(1, count + 1)), int(rng.integers(3, 12))
     rules = {name: Scripted([float(v) for v in curve], follows[name]) for name, curve in curves.items()}
-    detection = Detection(rules, agree=agree, min_iterations=5, patience=patience, alpha=0.5)
-    module = run(detection, 60)
+    detection = Detection(rules, agree=agree, min_iterations=5, patience=patience)
+    module = run(detection, 60, alpha=0.5)
     lags = {name: 0 if follows[name] else lag_of(0.5) for name in curves}
     statistics = {name: (curve.astype(np.float32), lags[name]) for name, curve in curves.items()}
     outcome = replay(statistics, agree=agree, min_iterations=5, patience=patience)

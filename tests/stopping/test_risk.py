@@ -32,8 +32,9 @@ def test_the_held_out_error_is_the_error_plus_a_constant() -> None:
     clean, noisy = picture()
     fit = FakeFit(noisy)
     rule = HeldOut(fraction=0.3)
-    rule.start(fit)  # type: ignore[arg-type]
-    held = fit.weight[0, 0].numpy() == 0
+    weight = fit.prepare(rule).weight
+    assert weight is not None
+    held = weight[0, 0].numpy() == 0
 
     # As a fit would, each output predicts the held-out pixels from the others.
     def predict(width: float) -> np.ndarray:
@@ -41,7 +42,7 @@ def test_the_held_out_error_is_the_error_plus_a_constant() -> None:
         return smoothed(noisy * keep, width) / smoothed(keep, width)
 
     outputs = [predict(width) for width in WIDTHS]
-    judged = [float(rule.statistic(fit, torch.from_numpy(output).float())) for output in outputs]  # type: ignore[arg-type]
+    judged = [float(fit.judge(rule, output) or 0) for output in outputs]
     errors = [float(np.square(output - clean)[..., held].mean()) for output in outputs]
     assert abs(int(np.argmin(judged)) - int(np.argmin(errors))) <= 2
     constant = float(np.square(noisy - clean)[..., held].mean())
@@ -51,36 +52,35 @@ def test_the_held_out_error_is_the_error_plus_a_constant() -> None:
 def test_held_out_pixels_do_not_count_in_the_objective() -> None:
     _, noisy = picture()
     fit = FakeFit(noisy)
-    HeldOut(fraction=0.25, seed=3).start(fit)  # type: ignore[arg-type]
-    weight = fit.weight
+    weight = fit.prepare(HeldOut(fraction=0.25, seed=3)).weight
+    assert weight is not None
     assert weight.shape == (1, 1, 96, 96)
     assert int((weight == 0).sum()) == 96 * 96 // 4
     assert float(weight.mean()) == pytest.approx(1)
-    again, other = FakeFit(noisy), FakeFit(noisy)
-    HeldOut(fraction=0.25, seed=3).start(again)  # type: ignore[arg-type]
-    HeldOut(fraction=0.25, seed=4).start(other)  # type: ignore[arg-type]
-    assert torch.equal(weight, again.weight)
-    assert not torch.equal(weight, other.weight)
+    again, other = (FakeFit(noisy).prepare(HeldOut(fraction=0.25, seed=seed)).weight for seed in (3, 4))
+    assert again is not None
+    assert other is not None
+    assert torch.equal(weight, again)
+    assert not torch.equal(weight, other)
 
 
 def test_held_out_pixels_are_judged_by_the_objective_of_the_fit() -> None:
     _, noisy = picture()
-    squared, absolute = FakeFit(noisy), FakeFit(noisy)
-    absolute.objective = l1
     values = []
-    for fit in (squared, absolute):
+    for fit in (FakeFit(noisy), FakeFit(noisy, data_term=l1)):
         rule = HeldOut()
-        rule.start(fit)  # type: ignore[arg-type]
-        values.append(float(rule.statistic(fit, fit.observation + 0.5)))  # type: ignore[arg-type]
+        fit.prepare(rule)
+        values.append(float(fit.judge(rule, fit.observation + 0.5) or 0))
     assert values == pytest.approx([0.25, 0.5])
 
 
 def test_of_a_small_picture_at_least_sixteen_pixels_are_held_out() -> None:
     fit = FakeFit(np.zeros((1, 1, 8, 8)))
-    HeldOut(0.02).start(fit)  # type: ignore[arg-type]
-    assert int((fit.weight == 0).sum()) == 16
-    with pytest.raises(UserError, match=r"on 5x5: expected at least 32 pixels; try stopping=wmv"):
-        HeldOut(0.02).start(FakeFit(np.zeros((1, 1, 5, 5))))  # type: ignore[arg-type]
+    weight = fit.prepare(HeldOut(0.02)).weight
+    assert weight is not None
+    assert int((weight == 0).sum()) == 16
+    with pytest.raises(UserError, match=r"on 25 known pixels: expected at least 32; try stopping=wmv"):
+        FakeFit(np.zeros((1, 1, 5, 5))).prepare(HeldOut(0.02))
 
 
 @pytest.mark.parametrize("alpha", [0.1, 0.5])
@@ -90,10 +90,11 @@ def test_sure_is_the_error_without_bias(alpha: float) -> None:
     for seed in range(6):
         fit = FakeFit(noisy, SIGMA)
         rule = Sure(alpha, seed)
-        rule.start(fit)  # type: ignore[arg-type]
-        seen = fit.target.numpy()
+        target = fit.prepare(rule).target
+        assert target is not None
+        seen = target.numpy()
         outputs = [smoothed(seen, width) for width in WIDTHS]
-        judged = [float(rule.statistic(fit, torch.from_numpy(output).float())) for output in outputs]  # type: ignore[arg-type]
+        judged = [float(fit.judge(rule, output) or 0) for output in outputs]
         errors = [float(np.square(output - clean).mean()) for output in outputs]
         difference.append(np.array(judged) - errors)
         assert abs(WIDTHS[np.argmin(judged)] - WIDTHS[np.argmin(errors)]) < 0.5
@@ -104,23 +105,23 @@ def test_sure_is_the_error_without_bias(alpha: float) -> None:
 def test_sure_perturbs_what_is_fitted_in_proportion_to_the_noise() -> None:
     _, noisy = picture()
     fit = FakeFit(noisy, SIGMA)
-    Sure(alpha=0.5).start(fit)  # type: ignore[arg-type]
-    assert float((fit.target - fit.observation).std()) == pytest.approx(0.5 * SIGMA / 255, rel=0.02)
+    target = fit.prepare(Sure(alpha=0.5)).target
+    assert target is not None
+    assert float((target - fit.observation).std()) == pytest.approx(0.5 * SIGMA / 255, rel=0.02)
 
 
 @pytest.mark.parametrize("rule", [HeldOut(), Sure()])
 def test_a_picture_without_noise_from_pixel_to_pixel_cannot_be_judged_by_it(rule: HeldOut | Sure) -> None:
     with pytest.raises(UserError, match=r"σ = 0\.3.*stopping=wmv"):
-        rule.start(FakeFit(np.zeros((1, 1, 16, 16)), 0.3))  # type: ignore[arg-type]
+        FakeFit(np.zeros((1, 1, 16, 16)), 0.3).prepare(rule)
 
 
 def test_sure_does_not_judge_a_fit_that_minimises_something_else() -> None:
-    fit = FakeFit(np.zeros((1, 1, 8, 8)), SIGMA)
-    fit.objective = l1
+    fit = FakeFit(np.zeros((1, 1, 8, 8)), SIGMA, l1)
     with pytest.raises(UserError, match="try stopping=holdout"):
-        Sure().start(fit)  # type: ignore[arg-type]
+        fit.prepare(Sure())
 
 
 def test_sure_needs_the_strength_of_the_noise() -> None:
     with pytest.raises(UserError, match=r"image\.sigma"):
-        Sure().start(FakeFit(np.zeros((1, 1, 8, 8))))  # type: ignore[arg-type]
+        FakeFit(np.zeros((1, 1, 8, 8))).prepare(Sure())

@@ -19,9 +19,9 @@ def test_the_windowed_variance_is_that_of_the_definition() -> None:
     rng = np.random.default_rng(0)
     outputs = rng.random((40, 1, 3, 8, 8)).astype(np.float32)
     rule, fit = WindowedVariance(window=7), FakeFit(outputs[0])
-    rule.start(fit)
+    fit.prepare(rule)
     for i, output in enumerate(outputs):
-        value = rule.statistic(fit, fit.step(output))
+        value = fit.judge(rule, output)
         if i < 6:
             assert value is None
         else:
@@ -33,7 +33,7 @@ def test_the_windowed_variance_stays_sound_over_a_hundred_thousand_float32_itera
     rng = np.random.default_rng(1)
     window, samples, total = 100, 192, 100_000
     rule, fit = WindowedVariance(window=window), FakeFit(np.zeros((1, 3, 8, 8), np.float32))
-    rule.start(fit)
+    fit.prepare(rule)
     kept: list[np.ndarray] = []
     worst = 0.0
     base = rng.random(samples)
@@ -53,8 +53,8 @@ def test_the_windowed_variance_recovers_from_an_output_that_is_no_number() -> No
     outputs[20] = np.nan
     outputs[21] = np.inf
     rule, fit = WindowedVariance(window=8), FakeFit(outputs[0])
-    rule.start(fit)
-    values = [rule.statistic(fit, fit.step(output)) for output in outputs]
+    fit.prepare(rule)
+    values = [fit.judge(rule, output) for output in outputs]
     assert float(values[-1]) == pytest.approx(naive(outputs[-8:]), rel=1e-5)
 
 
@@ -63,10 +63,10 @@ def test_the_windowed_variance_looks_at_no_more_samples_than_told() -> None:
     outputs = rng.random((300, 1, 3, 32, 32)).astype(np.float32)
     few, every, fit = WindowedVariance(50, max_samples=512), WindowedVariance(50), FakeFit(outputs[0])
     for rule in (few, every):
-        rule.start(fit)
+        fit.prepare(rule)
     for output in outputs:
         fit.step(output)
-        one, other = few.statistic(fit, fit.iterate.one_pass), every.statistic(fit, fit.iterate.one_pass)
+        one, other = (rule.statistic(fit.iterate, fit.iterate.one_pass) for rule in (few, every))
     assert few._outputs.shape == (50, 512)
     assert float(one) == pytest.approx(float(other), rel=0.02)
     assert float(one) != float(other)
@@ -76,13 +76,13 @@ def test_the_moving_variance_is_that_of_the_definition() -> None:
     rng = np.random.default_rng(4)
     outputs = rng.random((30, 1, 3, 8, 8))
     rule, fit = MovingVariance(alpha=0.2), FakeFit(outputs[0].astype(np.float32))
-    rule.start(fit)
+    fit.prepare(rule)
     mean, variance = outputs[0].copy(), 0.0
     for i, output in enumerate(outputs):
         delta = output - mean
         mean += 0.2 * delta
         variance = 0.8 * (variance + 0.2 * np.square(delta).mean())
-        value = rule.statistic(fit, fit.step(output.astype(np.float32)))
+        value = fit.judge(rule, output.astype(np.float32))
         assert (value is None) == (i < 5)
         if value is not None:
             assert float(value) == pytest.approx(variance, rel=1e-4)
