@@ -35,63 +35,36 @@ _FORMAT = 3
 
 
 class FitDescription(TypedDict):
-    """Which fit it is.
+    """Which fit a checkpoint is of."""
 
-    Attributes:
-        config: The resolved configuration.
-        sources: ``path`` and ``clean`` as they were named; ``"array"`` for samples, ``"tile"`` for an observation.
-        current_folder: The folder that they are relative to.
-        iterations: The most iterations that the fit may have.
-        shape: Of the observation, (1, C, H, W).
-        digest: Of the observation's pixels.
-        own: The types of the objects of one's own, by what they stand for.
-    """
-
-    config: dict[str, Any]
-    sources: dict[str, str | None]
-    current_folder: str
-    iterations: int
-    shape: list[int]
-    digest: str
-    own: dict[str, str]
+    config: dict[str, Any]  # resolved
+    sources: dict[str, str | None]  # path and clean as named; "array" for samples, "tile" for an observation
+    current_folder: str  # which the sources are relative to
+    iterations: int  # at most
+    shape: list[int]  # of the observation, (1, C, H, W)
+    digest: str  # of the observation's pixels
+    own: dict[str, str]  # the types of the objects of one's own, by what they stand for
 
 
 class FitState(TypedDict):
-    """What the fit changes while it runs; the names that Lightning's checkpoints have, too, are theirs.
+    """What a fit changes while it runs; names that Lightning's checkpoints have, too, are theirs."""
 
-    Attributes:
-        global_step: How many iterations are done.
-        state_dict: Of the module.
-        optimizer_states: Of its one optimizer.
-        precision: Of Lightning's plugin, which is fp16's scale of the loss.
-        callbacks: Their states, by Lightning's keys.
-        iterate: The last outputs and what is known of them.
-        curves: What was recorded.
-        lr_schedulers: Of its scheduler, if there is one.
-        random: The states of the generators, ``cpu`` and ``cuda``.
-    """
-
-    global_step: int
+    global_step: int  # how many iterations are done
     state_dict: dict[str, Any]
     optimizer_states: list[dict[str, Any]]
-    precision: dict[str, Any]
-    callbacks: dict[str, dict[str, Any]]
+    precision: dict[str, Any]  # of Lightning's plugin: fp16's scale of the loss
+    callbacks: dict[str, dict[str, Any]]  # by Lightning's keys
     iterate: dict[str, Any]
     curves: dict[str, Any]
-    lr_schedulers: list[dict[str, Any]]
-    random: dict[str, Any]
+    lr_schedulers: list[dict[str, Any]]  # of its scheduler, if there is one
+    random: dict[str, torch.Tensor]  # the states of the generators: cpu, cuda
 
 
 class CheckpointContent(FitDescription, FitState):
-    """What a checkpoint holds besides its format: which fit it is of, its state, and how it came there.
+    """What a checkpoint holds, besides its format."""
 
-    Attributes:
-        seconds: How long the fit has taken.
-        precision_in_force: The precision's name; the guard may have raised the one that was asked for.
-    """
-
-    seconds: float
-    precision_in_force: str
+    seconds: float  # that the fit has taken
+    precision_in_force: str  # its name; the guard may have raised the one that was asked for
 
 
 class _DamagedError(Exception):

@@ -75,7 +75,7 @@ def _check_unfinished(run_folder: Path, iterations: int | None) -> None:
     if not status.is_end:
         return
     summary = read_summary(run_folder)
-    done = summary["iterations"]
+    done = summary.get("iterations", 0)
     if "tiles" in summary:
         raise UserError(f"{run_folder} is finished, all its tiles", "a run that was interrupted", "begin anew")
     if status is RunStatus.GAVE_UP:
