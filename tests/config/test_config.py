@@ -3,7 +3,7 @@
 import hashlib
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,12 @@ import yaml
 from PIL import Image
 
 from dip_lightning.callbacks import Checkpoint, DivergenceGuard, FitProgress
+from dip_lightning.config.build import build_factory
 from dip_lightning.config.compose import compose_config, config_folder
-from dip_lightning.config.help_text import help_text
+from dip_lightning.config.help_text import find_keys, help_text
 from dip_lightning.errors import UserError
 from dip_lightning.workflows.restore import fit
-from tests.conftest import TINY, TINY_UNET
+from tests.conftest import TINY, TINY_UNET, Outcome
 
 CONF = config_folder()
 # A fit that a rule can end.
@@ -105,6 +106,32 @@ CHANGES: dict[str, tuple[Any, ...]] = {
     "trainer.log_every_n_steps": (2,),
     "trainer.deterministic": ("true",),
     "trainer.benchmark": ("false",),
+    "trainer.max_time": ("00:00:00:00",),
+    "trainer.gradient_clip_val": (1e-4,),
+    "trainer.gradient_clip_algorithm": ("value", [*TINY_UNET, "trainer.gradient_clip_val=1e-4"]),
+    "trainer.limit_train_batches": (0.5,),
+    "trainer.fast_dev_run": (2,),
+    "trainer.profiler": ("{_target_: pytorch_lightning.profilers.SimpleProfiler, filename: time}",),
+}
+# What reaches the optimiser and the schedule: another value, and the group's option that has the key.
+STEPS: dict[str, tuple[Any, str]] = {
+    "optimizer.lr": (0.2, "adam"),
+    "optimizer.betas": ([0.8, 0.9], "adam"),
+    "optimizer.eps": (1e-3, "adam"),
+    "optimizer.weight_decay": (0.3, "adamw"),
+    "optimizer.momentum": (0.1, "sgd"),
+    "optimizer.nesterov": (True, "sgd"),
+    "optimizer.max_iter": (7, "lbfgs"),
+    "optimizer.history_size": (3, "lbfgs"),
+    "optimizer.line_search_fn": ("strong_wolfe", "lbfgs"),
+    "scheduler.step_size": (7, "step"),
+    "scheduler.gamma": (0.1, "step"),
+    "scheduler.T_max": (7, "cosine"),
+    "scheduler.eta_min": (0.001, "cosine"),
+    "scheduler.factor": (0.1, "plateau"),
+    "scheduler.patience": (7, "plateau"),
+    "scheduler.threshold": (0.1, "plateau"),
+    "scheduler.min_lr": (0.001, "plateau"),
 }
 
 
@@ -124,9 +151,10 @@ def keys() -> Iterator[str]:
                 yield prefix + key
 
     found = set(walk(yaml.safe_load((CONF / "config.yaml").read_text()), ""))
-    for option in CONF.glob("*/*.yaml"):
-        if option.parent.name not in ("experiment", "hydra", "logger", "size"):
-            found |= set(walk(yaml.safe_load(option.read_text()) or {}, f"{option.parent.name}."))
+    for option in [*CONF.glob("*/*.yaml"), *CONF.glob("*/shared/*.yaml")]:
+        group = option.relative_to(CONF).parts[0]
+        if group not in ("experiment", "hydra", "logger", "size"):
+            found |= set(walk(yaml.safe_load(option.read_text()) or {}, f"{group}."))
     yield from sorted(found)
 
 
@@ -184,7 +212,41 @@ def without_change(base: tuple[str, ...]) -> dict[str, Any]:
 
 
 def test_the_table_above_names_every_key() -> None:
-    assert sorted(CHANGES) == sorted(keys())
+    assert sorted([*CHANGES, *STEPS]) == sorted(keys())
+
+
+@pytest.mark.parametrize("key", STEPS)
+def test_every_key_of_the_steps_has_an_effect(key: str) -> None:
+    value, option = STEPS[key]
+    group, name = key.split(".")
+
+    def state(*overrides: str) -> Any:
+        cfg = compose_config([f"{group}={option}", "iterations=50", *overrides])
+        optimizer = build_factory(cfg.optimizer, torch.optim.Optimizer)([torch.nn.Parameter(torch.ones(1))])
+        if group == "optimizer":
+            return optimizer.param_groups[0][name]
+        scheduler = build_factory(cfg.scheduler, torch.optim.lr_scheduler.LRScheduler)(optimizer)
+        return scheduler.min_lrs[0] if name == "min_lr" else getattr(scheduler, name)
+
+    after = state(f"{key}={value}")
+    assert state() != after
+    assert list(after) == value if isinstance(value, list) else after == value
+
+
+def test_the_learning_rate_at_the_top_is_that_of_every_optimizer() -> None:
+    for option in sorted(path.stem for path in (CONF / "optimizer").glob("*.yaml")):
+        assert compose_config([f"optimizer={option}", "lr=0.5"]).optimizer.lr == 0.5
+
+
+def test_shared_files_are_no_options(dip: Callable[..., Outcome]) -> None:
+    text = help_text(CONF)
+    for file in CONF.glob("*/shared/*.yaml"):
+        assert f"={file.stem} " not in text
+        assert "shared" not in text
+    assert "shared" not in dip("trainer=nope").err
+    assert find_keys(CONF)["stopping.patience"] == [
+        f"stopping={name}" for name in ("all", "emv", "holdout", "sure", "vote", "wmv")
+    ]
 
 
 def test_without_a_change_there_is_no_effect(tmp_path: Path) -> None:
@@ -214,10 +276,43 @@ def test_keys_that_ask_for_a_gpu_are_refused_without_one(override: str, monkeypa
         fit(compose_config([*TINY_UNET, override]))
 
 
-@pytest.mark.parametrize("override", ["+trainer.max_epochs=3", "+trainer.fast_dev_run=true", "+trainer.devices=2"])
-def test_what_would_break_one_epoch_on_one_device_is_refused(override: str) -> None:
-    with pytest.raises(UserError, match="trainer"):
+@pytest.mark.parametrize(
+    ("override", "why"),
+    [
+        ("+trainer.max_epochs=3", "one epoch, as many as iterations="),
+        ("+trainer.min_epochs=3", "one epoch"),
+        ("+trainer.max_steps=3", "one epoch"),
+        ("+trainer.accumulate_grad_batches=2", "one step"),
+        ("+trainer.devices=2", "one device"),
+        ("+trainer.num_nodes=2", "one device"),
+        ("+trainer.strategy=ddp", "one device"),
+        ("+trainer.check_val_every_n_epoch=1", "only trains"),
+        ("+trainer.limit_val_batches=1", "only trains"),
+        ("+trainer.logger=true", "a group of its own"),
+        ("+trainer.plugins=x", "dip --help"),
+        ("trainer.gradient_clip_algorithm=nope", "norm, value"),
+        ("trainer.max_time=soon", "trainer:"),
+        ("trainer.limit_train_batches=1.5", "trainer:"),
+        ("trainer.profiler=3", "an object"),
+    ],
+)
+def test_what_would_break_one_epoch_on_one_device_is_refused(override: str, why: str) -> None:
+    with pytest.raises(UserError, match=r"trainer|configuration") as told:
         fit(compose_config([*TINY_UNET, override]))
+    assert why in str(told.value)
+
+
+def test_lightnings_own_callbacks_run_and_write_into_the_run_folder(tmp_path: Path) -> None:
+    nodes = [
+        "+callbacks.best={_target_: pytorch_lightning.callbacks.ModelCheckpoint, save_last: true}",
+        "+callbacks.rate={_target_: pytorch_lightning.callbacks.LearningRateMonitor}",
+        "+logger.csv={_target_: pytorch_lightning.loggers.CSVLogger, name: csv, version: a}",
+        "trainer.profiler={_target_: pytorch_lightning.profilers.SimpleProfiler, filename: time}",
+    ]
+    fit(compose_config([*TINY_UNET, *nodes]), tmp_path)
+    assert (tmp_path / "csv" / "a" / "metrics.csv").is_file()
+    assert (tmp_path / "model_checkpoints" / "last.ckpt").is_file()
+    assert (tmp_path / "fit-time.txt").is_file()
 
 
 def test_the_help_explains_every_group_option_and_key() -> None:

@@ -57,7 +57,7 @@ class FitState(TypedDict):
     iterate: dict[str, Any]
     curves: dict[str, Any]
     lr_schedulers: list[dict[str, Any]]  # of its scheduler, if there is one
-    random: dict[str, torch.Tensor]  # the states of the generators: cpu, cuda
+    random: dict[str, Any]  # the states of the generators: cpu, cuda
 
 
 class CheckpointContent(FitDescription, FitState):
