@@ -76,7 +76,7 @@ def figures_of_a_kind_are_drawn_once() -> Iterator[None]:
         return write
 
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("write_comparison", "write_curves"):
+        for name in ("draw_comparison", "draw_curves"):
             patch.setattr(figures, name, once(getattr(figures, name)))
         yield
 

@@ -7,6 +7,7 @@ from dip_lightning.callbacks.divergence_guard import DivergenceGuard
 from dip_lightning.callbacks.fit_progress import FitProgress
 from dip_lightning.callbacks.interrupt import Interrupt
 from dip_lightning.callbacks.output_ema import OutputEMA
+from dip_lightning.callbacks.past_peak import PastPeak
 from dip_lightning.callbacks.peak_psnr import PeakPSNR
 from dip_lightning.callbacks.pictures import Pictures
 
@@ -18,6 +19,7 @@ __all__ = [
     "FitProgress",
     "Interrupt",
     "OutputEMA",
+    "PastPeak",
     "PeakPSNR",
     "Pictures",
 ]

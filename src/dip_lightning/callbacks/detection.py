@@ -175,7 +175,8 @@ class Detection(pl.Callback):
         if iteration < self.min_iterations:
             return
         assert self._picks is not None
-        self._picks.update(iteration, torch.stack(values), output, iterate.diverged)
+        self._latest = torch.stack(values)
+        self._picks.update(iteration, self._latest, output, iterate.diverged)
         if (iteration + 1) % self._looks_every == 0:
             self._look(trainer, self._picks, iteration)
 
