@@ -22,7 +22,7 @@ PROCESSES.set_forkserver_preload(
 
 
 def run_forked(
-    program: str, *arguments: str, cwd: Path, seconds: float = 120, **environment: str
+    program: str, *arguments: str, cwd: Path, seconds: float = 300, **environment: str
 ) -> CompletedProcess[str]:
     """Run ``python -c program arguments`` in a folder.
 
