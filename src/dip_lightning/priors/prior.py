@@ -48,7 +48,7 @@ class Prior(nn.Module):
         self._draw = UniformInput() if draw is None else draw
         self._input_channels = input_channels
         self._fitted = fitted
-        self._size: tuple[int, int] | None = None
+        self._image_shape: tuple[int, int, int] | None = None
 
     def input_shape(self, height: int, width: int) -> tuple[int, int, int]:
         """Return (C_z, H_z, W_z) of the z for an image of so many pixels."""
@@ -69,13 +69,20 @@ class Prior(nn.Module):
         """Draw z for an image (C, H, W), and choose what is fitted.
 
         Raises:
-            UserError: The network cannot give such an image.
+            UserError: The network cannot give such an image, what was drawn is no input of it, or nothing is fitted.
         """
         _, height, width = image_shape
         if isinstance(self.network, Network):
             self.network.check_size(height, width)
-        self._size = (height, width)
-        z = self._draw(self.input_shape(height, width), torch.Generator().manual_seed(seed))
+        self._image_shape = image_shape
+        shape = self.input_shape(height, width)
+        z = self._draw(shape, torch.Generator().manual_seed(seed))
+        if not isinstance(z, Tensor) or z.shape != (1, *shape):
+            drawn = tuple(z.shape) if isinstance(z, Tensor) else z
+            told = f"{(1, *shape)}, as (1, C_z, H_z, W_z)"
+            raise UserError(
+                f"a draw of {drawn}", told, "set Prior(input_channels=...) to the channels of what is drawn"
+            )
         if self._fitted is not None:
             for name, tensor in self.network.named_parameters():
                 tensor.requires_grad_(self._fitted(name))
@@ -84,6 +91,8 @@ class Prior(nn.Module):
         else:
             self.register_buffer("z", z)
         self.policy.start(z, image_shape)
+        if not self.fitted_parameters():
+            raise UserError("a prior with nothing that is fitted", "some tensors", "try fitted=None, for all weights")
 
     def fitted_parameters(self) -> list[nn.Parameter]:
         """The tensors that an optimiser is to change."""
@@ -105,9 +114,12 @@ class Prior(nn.Module):
             UserError: The network gives less than the image.
         """
         out: Tensor = self.network(z) if network is None else network(z)
-        if self._size is None or out.shape[-2:] == self._size:
+        if self._image_shape is None or out.shape[1:] == self._image_shape:
             return out
-        height, width = self._size
+        channels, height, width = self._image_shape
+        if out.shape[1] != channels:
+            told = f"a network that gives {out.shape[1]} channel{'' if out.shape[1] == 1 else 's'}"
+            raise UserError(told, f"the image's {channels}", "give its last layer so many")
         if out.shape[-2] < height or out.shape[-1] < width:
             given = "x".join(map(str, out.shape[-2:]))
             raise UserError(f"a network that gives {given} pixels", f"at least {height}x{width}", "give it a larger z")

@@ -76,6 +76,7 @@ class Problem(nn.Module):
             UserError: The shapes do not fit together, or no sample is known.
         """
         super().__init__()
+        seen = _shape(observation)
         self.operator = operator if operator is not None else Identity()
         self.data_term, self.sigma = data_term, sigma
         self.regularizers = dict(regularizers or {})
@@ -90,8 +91,8 @@ class Problem(nn.Module):
         weight = self.known_weight if used is None else _weight(used, observation)
         self.register_buffer("weight", weight, persistent=False)
         if shape is None and isinstance(operator, Operator):
-            shape = operator.image_shape(_shape(observation))
-        self.shape = shape or _shape(observation)
+            shape = operator.image_shape(seen)
+        self.shape = shape or seen
         self._check()
 
     def _check(self) -> None:
@@ -99,6 +100,9 @@ class Problem(nn.Module):
             raise UserError(
                 f"a clean image of {_shape(self.clean)}", f"the image's {self.shape}", "name its clean image"
             )
+        if self.target is not None and self.target.shape != self.observation.shape:
+            told = f"a target of {tuple(self.target.shape)}"
+            raise UserError(told, f"the observation's {tuple(self.observation.shape)}", "give it that shape")
         if isinstance(self.operator, Identity) and self.shape == _shape(self.observation):
             return
         seen = self.operator(self.observation.new_zeros((1, *self.shape)))
@@ -137,6 +141,8 @@ class Problem(nn.Module):
 
 
 def _shape(image: Tensor) -> tuple[int, int, int]:
+    if image.dim() != 4 or len(image) != 1:
+        raise UserError(f"an image of shape {tuple(image.shape)}", "(1, C, H, W)", "try image.reshape(1, C, H, W)")
     _, channels, height, width = image.shape
     return channels, height, width
 
@@ -146,7 +152,7 @@ def _weight(known: Tensor | None, observation: Tensor) -> Tensor | None:
     if known is None:
         return None
     share = float(known.double().mean())
-    if share == 0 or known.shape[-2:] != observation.shape[-2:]:
+    if share == 0 or known.shape not in (observation.shape, observation[:, :1].shape):
         raise UserError(
             f"known samples of {tuple(known.shape)}, {share:.0%} of them",
             f"some, in a mask of {tuple(observation.shape)} or one channel",
