@@ -13,6 +13,7 @@ import psutil
 import pytest
 import torch
 
+import dip_lightning
 from dip_lightning.system import environment
 from tests.conftest import TINY_UNET
 
@@ -29,7 +30,7 @@ FLOORS = (
     {"callbacks"},
     {"module"},
     {"stopping"},
-    {"compilation", "precision", "problems", "models"},
+    {"compilation", "precision", "priors", "problems", "models"},
     {"report"},
     {"runs"},
     {"data"},
@@ -37,14 +38,16 @@ FLOORS = (
     {"checks"},
     {"errors"},
 )
-# Imports for type checkers alone, which do not run: the rules are handed the module that they judge.
+# Imports for type checkers alone, which do not run: the rules are handed the iteration that they judge, and what reads
+# pictures the operator that an observation is made with.
 FOR_TYPES = {
-    (f"{PACKAGE}.stopping.{rule}", f"{PACKAGE}.module") for rule in ("holdout", "rule", "sure", "variance")
+    (f"{PACKAGE}.stopping.{rule}", f"{PACKAGE}.module")
+    for rule in ("clean_error", "holdout", "rule", "sure", "variance")
 } | {
     # Loaded when they are asked for, since they need torch.
-    (PACKAGE, f"{PACKAGE}.api"),
-    (PACKAGE, f"{PACKAGE}.fitting.fit"),
-    (f"{PACKAGE}.data", f"{PACKAGE}.data.datamodule"),
+    *((PACKAGE, f"{PACKAGE}.{place}") for place in set(dip_lightning._PLACES.values())),
+    *((f"{PACKAGE}.data.{name}", f"{PACKAGE}.problems.operators.operator") for name in ("observation", "source")),
+    (f"{PACKAGE}.data", f"{PACKAGE}.data.source"),
     (f"{PACKAGE}.data", f"{PACKAGE}.data.observation"),
 }
 # Rooms that read and write files, or tell a user what is wrong, without torch. In `runs` checkpoints load it when read.

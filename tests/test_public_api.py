@@ -20,6 +20,8 @@ MODULES = (
     "dip_lightning.data",
     "dip_lightning.models",
     "dip_lightning.module",
+    "dip_lightning.priors",
+    "dip_lightning.problems",
     "dip_lightning.problems.data_terms",
     "dip_lightning.stopping",
 )

@@ -6,11 +6,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dip_lightning.errors import UserError
+from dip_lightning.problems.problem import Problem
 from dip_lightning.stateful import Stateful
 
 if TYPE_CHECKING:
     from dip_lightning.module import Iterate
-    from dip_lightning.problems.problem import Problem
 
 __all__ = ["CleanError"]
 
@@ -20,7 +20,7 @@ class CleanError(Stateful):
 
     follows_output = True
 
-    def prepare(self, problem: "Problem") -> "Problem":
+    def prepare(self, problem: Problem) -> Problem:
         """Keep the clean image.
 
         Raises:

@@ -7,12 +7,12 @@ from torch import Tensor
 
 from dip_lightning.checks import check_integer, check_number
 from dip_lightning.errors import UserError
+from dip_lightning.problems.problem import Problem
 from dip_lightning.stateful import Stateful
 from dip_lightning.stopping.rule import check_noise
 
 if TYPE_CHECKING:
     from dip_lightning.module import Iterate
-    from dip_lightning.problems.problem import Problem
 
 __all__ = ["HeldOut"]
 
@@ -48,7 +48,7 @@ class HeldOut(Stateful):
         self.fraction = fraction
         self.seed = check_integer("stopping.rules.holdout.seed", seed, 0, example=0)
 
-    def prepare(self, problem: "Problem") -> "Problem":
+    def prepare(self, problem: Problem) -> Problem:
         """Choose pixels of the known ones and take them out of the data term: at least 16, but no more than half.
 
         Raises:

@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dip_lightning.errors import UserError
+from dip_lightning.problems.problem import Problem
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from dip_lightning.module import Iterate
-    from dip_lightning.problems.problem import Problem
 
 __all__ = ["ALONE", "StoppingRule", "check_noise", "choose", "disagree", "lag_of", "patience_after"]
 
@@ -51,7 +51,7 @@ class StoppingRule(Protocol):
 
     follows_output: bool
 
-    def prepare(self, problem: "Problem") -> "Problem":
+    def prepare(self, problem: Problem) -> Problem:
         """Forget an earlier fit, and prepare for this one, on the device of ``problem``.
 
         Returns:

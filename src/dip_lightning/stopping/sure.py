@@ -8,12 +8,12 @@ from torch import Tensor
 from dip_lightning.checks import check_integer, check_number
 from dip_lightning.errors import UserError
 from dip_lightning.problems.data_terms import mse
+from dip_lightning.problems.problem import Problem
 from dip_lightning.stateful import Stateful
 from dip_lightning.stopping.rule import check_noise
 
 if TYPE_CHECKING:
     from dip_lightning.module import Iterate
-    from dip_lightning.problems.problem import Problem
 
 __all__ = ["Sure"]
 
@@ -52,7 +52,7 @@ class Sure(Stateful):
         self.alpha = alpha
         self.seed = check_integer("stopping.rules.sure.seed", seed, 0, example=0)
 
-    def prepare(self, problem: "Problem") -> "Problem":
+    def prepare(self, problem: Problem) -> Problem:
         """Perturb what the fit sees.
 
         Raises:

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from dip_lightning.checks import check_integer, check_number
+from dip_lightning.problems.problem import Problem
 from dip_lightning.stateful import Stateful
 
 if TYPE_CHECKING:
     from dip_lightning.module import Iterate
-    from dip_lightning.problems.problem import Problem
 
 __all__ = ["MovingVariance", "WindowedVariance"]
 
@@ -42,7 +42,7 @@ class WindowedVariance(Stateful):
         self.window = check_integer("stopping.rules.wmv.window", window, 2, example=100)
         self.max_samples = check_integer("stopping.rules.wmv.max_samples", max_samples, 1, example=65536)
 
-    def prepare(self, problem: "Problem") -> "Problem":
+    def prepare(self, problem: Problem) -> Problem:
         """Make room for the window."""
         samples = math.prod(problem.shape)
         self._stride = -(-samples // self.max_samples)
@@ -107,7 +107,7 @@ class MovingVariance(Stateful):
         """
         self.alpha = check_number("stopping.rules.emv.alpha", alpha, 0, 1, low_open=True, high_open=True, example=0.1)
 
-    def prepare(self, problem: "Problem") -> "Problem":
+    def prepare(self, problem: Problem) -> Problem:
         """Begin anew."""
         self._mean: Tensor | None = None
         self._variance = problem.observation.new_zeros(())
