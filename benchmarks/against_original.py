@@ -79,16 +79,16 @@ def time_ours(options: argparse.Namespace, size: int, precision_name: str) -> di
     precision: Precision = build(cfg.precision)
     watch = Stopwatch()
     with precision.in_force(), isolated(), tempfile.TemporaryDirectory() as folder:
-        parts = build_fit(cfg, Path(folder), precision, {})
-        device, module = parts.trainer.strategy.root_device, parts.module
-        parts.trainer.callbacks.append(watch)  # type: ignore[attr-defined]
+        fit = build_fit(cfg, Path(folder), precision, {})
+        device, module = fit.trainer.strategy.root_device, fit.module
+        fit.trainer.callbacks.append(watch)  # type: ignore[attr-defined]
         environment.reset_peak_memory(device)
-        parts.trainer.fit(module, datamodule=parts.data)
+        fit.trainer.fit(module)
         memory, kept = environment.peak_memory_mb(device), nan
         if device.type == "cpu":  # where the module is now
             module.train()
-            with parts.trainer.precision_plugin.forward_context():
-                kept = megabytes_kept(module, lambda: module(module.z))
+            with fit.trainer.precision_plugin.forward_context():
+                kept = megabytes_kept(module, lambda: module(module.prior.z))
     return {"seconds": watch.seconds, "memory_mb": memory, "kept_mb": kept}
 
 

@@ -22,12 +22,13 @@ from torch.func import functional_call, stack_module_state
 from arguments import duration, mistakes_told, positive, positives, square
 from dip_lightning.config.build import build
 from dip_lightning.config.compose import compose_config
+from dip_lightning.errors import UserError
 from dip_lightning.fitting.build import Fit, build_fit
 from dip_lightning.fitting.isolation import isolated
 from dip_lightning.models import resampling
 from dip_lightning.precision import Precision
 from dip_lightning.system import environment
-from timing import bare_step, spread, synchronise
+from timing import bare_step, learning_rate, spread, synchronise
 
 Step = Callable[[], Any]
 
@@ -35,13 +36,13 @@ Step = Callable[[], Any]
 resampling._Double.generate_vmap_rule = True  # type: ignore[attr-defined]
 
 
-def make_parts(overrides: list[str], seed: int) -> Fit:
+def make_fit(overrides: list[str], seed: int) -> Fit:
     """One fit, on its device."""
     cfg = compose_config([*overrides, f"seed={seed}"])
-    parts = build_fit(cfg, None, build(cfg.precision), {})
-    parts.trainer.precision_plugin.convert_module(parts.module).to(parts.trainer.strategy.root_device)
-    parts.module.train()
-    return parts
+    fit = build_fit(cfg, None, build(cfg.precision), {})
+    fit.trainer.precision_plugin.convert_module(fit.module).to(fit.trainer.strategy.root_device)
+    fit.module.train()
+    return fit
 
 
 class Together:
@@ -50,17 +51,21 @@ class Together:
     def __init__(self, overrides: list[str], count: int) -> None:
         """Stack their weights, and give them one Adam, which treats every weight by itself."""
         # In channels-last order, the gradients of grouped 1×1 convolutions come out wrong (torch 2.13 on a CPU).
-        fits = [make_parts([*overrides, "channels_last=false"], seed) for seed in range(count)]
-        modules = [parts.module for parts in fits]
+        fits = [make_fit([*overrides, "channels_last=false"], seed) for seed in range(count)]
+        modules = [fit.module for fit in fits]
+        priors, problems = [module.prior for module in modules], [module.problem for module in modules]
         self.context = fits[0].trainer.precision_plugin.forward_context
-        self.objective, self.noise = modules[0].objective, modules[0].input_noise_std
-        self.z = torch.stack([module.z for module in modules])
-        self.observation = torch.stack([module.observation for module in modules])
-        networks: Any = [module.network for module in modules]
+        self.data_term, noise = problems[0].data_term, priors[0].policy.std
+        if noise is None:
+            raise UserError("an input that is not z plus noise", "one that is", "try input=perturbed")
+        self.noise = noise
+        self.z = torch.stack([prior.z for prior in priors])
+        self.observation = torch.stack([problem.observation for problem in problems])
+        networks: Any = [prior.network for prior in priors]
         parameters, self.buffers = stack_module_state(networks)
         self.parameters = {name: value.detach().requires_grad_() for name, value in parameters.items()}
-        self.optimizer = torch.optim.Adam(self.parameters.values(), lr=modules[0].lr, fused=True)
-        self.skeleton = copy.deepcopy(modules[0].network).to("meta")
+        self.optimizer = torch.optim.Adam(self.parameters.values(), lr=learning_rate(modules[0]), fused=True)
+        self.skeleton = copy.deepcopy(priors[0].network).to("meta")
 
     def outputs(self, z: Tensor) -> Tensor:
         """Compute every network's output: (N, 1, C_z, H, W) → (N, 1, C, H, W)."""
@@ -77,9 +82,8 @@ class Together:
         self.optimizer.zero_grad()
         with self.context():
             z = self.z + torch.randn_like(self.z) * (self.noise if noise is None else noise)
-            losses: Tensor = self.objective(self.outputs(z).to(self.observation.dtype), self.observation).mean(
-                dim=(1, 2, 3, 4)
-            )
+            outputs = self.outputs(z).to(self.observation.dtype)
+            losses = self.data_term(outputs, self.observation).mean(dim=(1, 2, 3, 4))
         losses.sum().backward()
         self.optimizer.step()
         return losses.detach()
@@ -89,13 +93,13 @@ def check(overrides: list[str], fits: int, iterations: int = 5) -> float:
     """The largest relative difference of the losses of fits by themselves and together, over some iterations."""
     alone = []
     for seed in range(fits):
-        parts = make_parts(overrides, seed)
-        parts.module.input_noise_std = 0.0
-        module, optimizer = parts.module, torch.optim.Adam(parts.module.network.parameters(), parts.module.lr)
+        fit = make_fit(overrides, seed)
+        module, problem = fit.module, fit.module.problem
+        optimizer = torch.optim.Adam(module.prior.fitted_parameters(), lr=learning_rate(module))
         for _ in range(iterations):
             optimizer.zero_grad()
-            with parts.trainer.precision_plugin.forward_context():
-                loss = module.objective(module(module.z), module.observation).mean()
+            with fit.trainer.precision_plugin.forward_context():
+                loss = problem.data_loss(module(module.prior.z))
             loss.backward()
             optimizer.step()
         alone.append(loss.detach())
@@ -124,11 +128,11 @@ def one_of_many(overrides: list[str], seed: int, threads: int, seconds: float, s
     torch.set_num_threads(threads)
     precision: Precision = build(compose_config(overrides).precision)
     with precision.in_force(), isolated():
-        parts = make_parts(overrides, seed)
-        step = bare_step(parts)
+        fit = make_fit(overrides, seed)
+        step = bare_step(fit)
         step()
         start.wait()
-        results.put(rate(step, parts.trainer.strategy.root_device, seconds))
+        results.put(rate(step, fit.trainer.strategy.root_device, seconds))
 
 
 def in_processes(overrides: list[str], fits: int, threads: int, seconds: float) -> float:
@@ -162,9 +166,9 @@ def main() -> None:
         # In float64: in float32 Adam makes of the last bit of a small gradient another step.
         difference = check([*overrides, "precision=fp64"], min(max(options.fits), 3))
         for _ in range(options.repeats):
-            parts = make_parts(overrides, 0)
-            device = parts.trainer.strategy.root_device
-            rates["1 fit"].append(rate(bare_step(parts), device, options.seconds))
+            fit = make_fit(overrides, 0)
+            device = fit.trainer.strategy.root_device
+            rates["1 fit"].append(rate(bare_step(fit), device, options.seconds))
             for count in options.fits:
                 if count == 1:
                     continue

@@ -53,9 +53,9 @@ class Convolution:
         self.forward().backward(self.gradient)
 
 
-def convolutions_of(parts: Fit, dtype: torch.dtype) -> tuple[list[Convolution], int]:
+def convolutions_of(fit: Fit, dtype: torch.dtype) -> tuple[list[Convolution], int]:
     """The convolutions with the shapes of their inputs in a forward pass, and the bytes of all activations."""
-    module = parts.module
+    module, z = fit.module, fit.module.prior.z
     shapes: dict[nn.Conv2d, torch.Size] = {}
     activations = 0
 
@@ -65,15 +65,15 @@ def convolutions_of(parts: Fit, dtype: torch.dtype) -> tuple[list[Convolution], 
         if isinstance(layer, nn.Conv2d):
             shapes[layer] = inputs[0].shape
 
-    layers = [layer for layer in module.network.modules() if not list(layer.children())]
+    layers = [layer for layer in module.prior.network.modules() if not list(layer.children())]
     handles = [layer.register_forward_hook(note) for layer in layers]
-    with torch.no_grad(), parts.trainer.precision_plugin.forward_context():
-        module(module.z)
+    with torch.no_grad(), fit.trainer.precision_plugin.forward_context():
+        module(z)
     for handle in handles:
         handle.remove()
     # What stands on z alone: the outermost encoder and the outermost skip.
-    depth = module.z.shape[1]
-    first = [layer for layer, shape in shapes.items() if shape[1] == depth and shape[2:] == module.z.shape[2:]]
+    depth = z.shape[1]
+    first = [layer for layer, shape in shapes.items() if shape[1] == depth and shape[2:] == z.shape[2:]]
     return [Convolution(layer, shape, dtype, first=layer in first) for layer, shape in shapes.items()], activations
 
 
@@ -106,10 +106,10 @@ def main() -> None:
         precision.lightning, torch.float32
     )
     with precision.in_force(), isolated():
-        parts = build_fit(cfg, None, precision, {})
-        device = parts.trainer.strategy.root_device
-        step = bare_step(parts)
-        convolutions, activations = convolutions_of(parts, dtype)
+        fit = build_fit(cfg, None, precision, {})
+        device = fit.trainer.strategy.root_device
+        step = bare_step(fit)
+        convolutions, activations = convolutions_of(fit, dtype)
         floors, steps = [], []
         for repeat in range(options.repeats + 2):
             alone = seconds_of(lambda: [convolution.run() for convolution in convolutions], device)

@@ -19,13 +19,11 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-import dip_lightning.module
 from arguments import mistakes_told, positive, square
 from dip_lightning.config.build import build
 from dip_lightning.config.compose import compose_config
 from dip_lightning.fitting.build import Fit, build_fit
 from dip_lightning.fitting.isolation import isolated
-from dip_lightning.metrics import psnr
 from dip_lightning.precision import Precision
 from dip_lightning.system import environment
 from timing import bare_step, spread, synchronise, tell
@@ -34,9 +32,9 @@ from timing import bare_step, spread, synchronise, tell
 FIRST = 5
 
 
-def time_bare(parts: Fit, iterations: int) -> float:
+def time_bare(fit: Fit, iterations: int) -> float:
     """Seconds an iteration of the step alone, after the first few."""
-    step, device = bare_step(parts), parts.trainer.strategy.root_device
+    step, device = bare_step(fit), fit.trainer.strategy.root_device
     for _ in range(FIRST):
         step()
     synchronise(device)
@@ -47,11 +45,11 @@ def time_bare(parts: Fit, iterations: int) -> float:
     return (time.perf_counter() - started) / (iterations - FIRST)
 
 
-def time_fit(parts: Fit, iterations: int) -> float:
+def time_fit(fit: Fit, iterations: int) -> float:
     """Seconds an iteration of the whole loop, after the first few; what begins and ends a fit does not count."""
     clock = Clock()
-    parts.trainer.callbacks.append(clock)  # type: ignore[attr-defined]
-    parts.trainer.fit(parts.module, datamodule=parts.data)
+    fit.trainer.callbacks.append(clock)  # type: ignore[attr-defined]
+    fit.trainer.fit(fit.module)
     return (clock.ended - clock.started) / (iterations - FIRST)
 
 
@@ -94,7 +92,7 @@ class Within(pl.Callback):
         trainer.strategy.training_step = self._clocked(trainer.strategy.training_step)
         pl_module.backward = self._clocked(pl_module.backward)
         pl_module.curves.record = self._left_out(pl_module.curves.record)
-        dip_lightning.module.psnr = self._left_out(psnr)
+        pl_module.problem.fidelity = self._left_out(pl_module.problem.fidelity)
         optimizer.zero_grad = self._clocked(optimizer.zero_grad)
 
         def step(closure: Callable[[], Any]) -> Any:
@@ -103,10 +101,6 @@ class Within(pl.Callback):
             return result
 
         optimizer.step = step
-
-    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        """Take the one clock away that is not the fit's own."""
-        dip_lightning.module.psnr = psnr
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """An iteration lasts from the end of the one before to its own; the first has none before it."""
@@ -155,16 +149,16 @@ def main() -> None:
     for repeat in range(options.repeats + 1):
         with precision.in_force(), isolated(), tempfile.TemporaryDirectory() as folder:
             seconds = time_bare(build_fit(cfg, None, precision, {}), options.iterations)
-            parts = build_fit(cfg, Path(folder), precision, {})
-            seconds_fit = time_fit(parts, options.iterations)
-            if parts.trainer.strategy.root_device.type == "cpu":
+            fit = build_fit(cfg, Path(folder), precision, {})
+            seconds_fit = time_fit(fit, options.iterations)
+            if fit.trainer.strategy.root_device.type == "cpu":
                 inside = build_fit(cfg, Path(folder), precision, {})
                 inside.trainer.callbacks.append(within)  # type: ignore[attr-defined]
-                inside.trainer.fit(inside.module, datamodule=inside.data)
+                inside.trainer.fit(inside.module)
         if repeat > 0:  # the first is the warm-up
             bare.append(seconds)
             whole.append(seconds_fit)
-    device = environment.describe_device(parts.trainer.strategy.root_device)
+    device = environment.describe_device(fit.trainer.strategy.root_device)
     print(f"{cfg.model._target_.rsplit('.', 1)[-1]} at {options.size}x{options.size}, {precision.name}, {device}")
     print(f"{options.repeats} repeats of {options.iterations} iterations, in turn; seconds an iteration")
     tell({"bare step": bare, "whole loop": whole}, "loop / step")

@@ -28,18 +28,20 @@ from loop import time_bare
 from timing import synchronise
 
 
-def time_detection(parts: Fit, iterations: int) -> float:
+def time_detection(fit: Fit, iterations: int) -> float:
     """Seconds an iteration of the callback alone, with its window full and its picks in use."""
-    module, detection = parts.module, parts.find(Detection)
+    module, detection = fit.module, fit.find(Detection)
     assert detection is not None
-    device = parts.trainer.strategy.root_device
-    module = parts.trainer.precision_plugin.convert_module(module).to(device)
+    device = fit.trainer.strategy.root_device
+    module = fit.trainer.precision_plugin.convert_module(module).to(device)
     detection.min_iterations = 0
     warm_up = 120
-    module.curves = Curves(warm_up + iterations, device, module.observation.dtype)
-    outputs = [torch.rand_like(module.observation) for _ in range(4)]
+    problem, dtype = module.problem, module.problem.observation.dtype
+    module.curves = Curves(warm_up + iterations, device, dtype)
+    outputs = [torch.rand((1, *problem.shape), device=device, dtype=dtype) for _ in range(4)]
     nothing: Any = None
-    detection.on_fit_start(parts.trainer, module)
+    detection.on_fit_start(fit.trainer, module)
+    detection.prepare(problem)
     for iteration in range(warm_up + iterations):
         if iteration == warm_up:
             synchronise(device)
@@ -47,7 +49,7 @@ def time_detection(parts: Fit, iterations: int) -> float:
         output = outputs[iteration % len(outputs)]
         diverged = torch.zeros((), dtype=torch.bool, device=device)
         module.iterate = Iterate(iteration, output, averaged=output, diverged=diverged)
-        detection.on_train_batch_end(parts.trainer, module, nothing, nothing, iteration)
+        detection.on_train_batch_end(fit.trainer, module, nothing, nothing, iteration)
     synchronise(device)
     return (time.perf_counter() - started) / iterations
 
@@ -65,13 +67,13 @@ def main() -> None:
     bare, added = [], []
     for repeat in range(options.repeats + 1):
         with precision.in_force(), isolated():
-            parts = build_fit(cfg, None, precision, {})
-            step = time_bare(parts, options.iterations)
-            extra = time_detection(parts, 10 * options.iterations)
+            fit = build_fit(cfg, None, precision, {})
+            step = time_bare(fit, options.iterations)
+            extra = time_detection(fit, 10 * options.iterations)
         if repeat > 0:  # the first is the warm-up
             bare.append(step)
             added.append(extra)
-    device = environment.describe_device(parts.trainer.strategy.root_device)
+    device = environment.describe_device(fit.trainer.strategy.root_device)
     rule = cfg.stopping.rules
     print(f"{cfg.model._target_.rsplit('.', 1)[-1]} at {options.size}x{options.size}, {precision.name}, {device}")
     print(f"rules {', '.join(rule)}; {options.repeats} repeats, in turn; milliseconds an iteration")

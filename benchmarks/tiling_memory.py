@@ -57,20 +57,20 @@ def watched(function: Callable[..., Any], step: str) -> Callable[..., Any]:
     return watch
 
 
-def hands_back(cfg: Any, folder: Any = None, *, image: Observation, resume: Any = None) -> FitResult:
+def hands_back(cfg: Any, folder: Any = None, *, image: Observation, resume: Any = None, own: Any = None) -> FitResult:
     """A fit that takes no memory: what it hands back is what it was given."""
     stopping = {"rule": "vote", "iteration": 0, "unsure": None, "cap": 1}
     summary = {"model": "none", "num_parameters": 0, "dropout": 0.0, "precision": "fp32", "iterations": 1}
     summary |= {"seconds": 0.0, "peak_memory_mb": 0.0, "stopping": stopping, "signal": None, "remarks": []}
     summary |= {"restores": [], "selected": {"psnr": None}}
     curves = {"loss": np.zeros(1), "psnr_observation": np.zeros(1)}
-    picture = image.picture.with_unit(image.noisy[0].permute(1, 2, 0).numpy())
-    return FitResult(picture, curves, summary, None)
+    output = image.noisy[0].permute(1, 2, 0).numpy()
+    return FitResult(image.picture.with_unit(output), output, curves, summary, None)
 
 
-def first_only(cfg: Any, folder: Any = None, *, image: Observation, resume: Any = None) -> FitResult:
+def first_only(cfg: Any, folder: Any = None, *, image: Observation, resume: Any = None, own: Any = None) -> FitResult:
     """The fit of the first tile, after which the program ends."""
-    summary = fit(cfg, folder, image=image, resume=resume).summary
+    summary = fit(cfg, folder, image=image, resume=resume, own=own).summary
     print(f"with the fit of a tile   {summary['peak_memory_mb'] * 1e6 / 2**20:6.0f} MiB")
     raise SystemExit(0)
 
@@ -89,10 +89,14 @@ def main() -> None:
         overrides = ["tile=512", f"image.path={path}", "callbacks.fit_progress=null", "iterations=3"]
         overrides += ["degradation=gaussian"] if options.noise else []
         make = tiled_fit._Fits.__init__
+
+        def without_folder(self: Any, whole: Observation, folder: Path | None, *rest: Any) -> None:
+            make(self, whole, None, *rest)
+
         patches = [
             mock.patch.object(tiled_fit, "fit_picture", first_only if options.fit else hands_back),
             # The replaced fits write nothing that could be read back.
-            mock.patch.object(tiled_fit._Fits, "__init__", lambda self, whole, folder: make(self, whole, None)),
+            mock.patch.object(tiled_fit._Fits, "__init__", without_folder),
             *(
                 mock.patch.object(module, name, watched(getattr(module, name), name))
                 for module, name in (
@@ -103,7 +107,7 @@ def main() -> None:
                     (tiled_fit, "_fit_all"),
                     (tiled_fit, "summarise_tiles"),
                     (run_folder, "write_image"),
-                    (figures, "write_comparison"),
+                    (figures, "draw_comparison"),
                 )
             ),
         ]

@@ -2,13 +2,15 @@
 
 import statistics
 from collections.abc import Callable, Sequence
+from itertools import count
 
 import torch
 from torch import Tensor, nn
 
 from dip_lightning.fitting.build import Fit
+from dip_lightning.module import DeepImagePrior
 
-__all__ = ["bare_step", "megabytes_kept", "spread", "synchronise", "tell"]
+__all__ = ["bare_step", "learning_rate", "megabytes_kept", "spread", "synchronise", "tell"]
 
 
 def synchronise(device: torch.device) -> None:
@@ -17,21 +19,33 @@ def synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def bare_step(parts: Fit) -> Callable[[], None]:
+def bare_step(fit: Fit) -> Callable[[], None]:
     """Return a function that does one iteration without Lightning: perturb, forward, loss, backward, Adam."""
-    module, trainer = parts.module, parts.trainer
+    module, trainer = fit.module, fit.trainer
+    prior, problem = module.prior, module.problem
     trainer.precision_plugin.convert_module(module).to(trainer.strategy.root_device)
     module.train()
-    optimizer = torch.optim.Adam(module.network.parameters(), lr=module.lr, fused=True)
+    optimizer = torch.optim.Adam(prior.fitted_parameters(), lr=learning_rate(module), fused=True)
+    iterations, estimate = count(), None
 
     def step() -> None:
+        nonlocal estimate
         optimizer.zero_grad()
         with trainer.precision_plugin.forward_context():
-            loss = module.objective(module(module.perturbed_input()), module.observation).mean()
+            out = module(prior.policy(prior.z, next(iterations), estimate))
+            loss = problem.data_loss(problem.operator(out))
+            for term in problem.regularizers.values():
+                loss = loss + term(out)
+        estimate = out.detach()
         loss.backward()
         optimizer.step()
 
     return step
+
+
+def learning_rate(module: DeepImagePrior) -> float:
+    """The learning rate that a fit begins with."""
+    return float(module._make_optimizer(module.prior.fitted_parameters()).defaults["lr"])
 
 
 def megabytes_kept(network: nn.Module, forward: Callable[[], object]) -> float:

@@ -14,6 +14,8 @@ from dip_lightning.config.compose import compose_config
 from dip_lightning.errors import UserError
 from dip_lightning.models import UNet
 from dip_lightning.module import DeepImagePrior
+from dip_lightning.priors import Prior
+from dip_lightning.problems import Problem
 from dip_lightning.workflows.restore import fit
 from tests.conftest import TINY
 
@@ -37,8 +39,8 @@ def test_a_compiled_network_computes_the_same_in_one_graph() -> None:
 
 def test_a_checkpoint_does_not_tell_whether_the_network_was_compiled() -> None:
     network, image = UNet(levels=1, channels=4), torch.rand(1, 3, 8, 8)
-    plain = DeepImagePrior(network, image)
-    compiled = DeepImagePrior(network, image, program=Program(network.forward, "graphs"))
+    plain = DeepImagePrior(Prior(network), Problem(image))
+    compiled = DeepImagePrior(Prior(network), Problem(image), program=Program(network.forward, "graphs"))
     assert plain.state_dict().keys() == compiled.state_dict().keys()
 
 

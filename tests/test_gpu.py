@@ -51,20 +51,20 @@ def test_the_loop_never_waits_for_the_gpu() -> None:
     overrides += ["stopping.check_every=1000", "stopping.min_iterations=0", "stopping.rules.wmv.window=5"]
     cfg = compose_config([*overrides, "callbacks.divergence_guard.check_every=1000"])
     with isolated():
-        parts = build_fit(cfg, None, Precision("32-true"), {})
-        step = type(parts.module).training_step
+        made = build_fit(cfg, None, Precision("32-true"), {})
+        step = type(made.module).training_step
 
         def armed(self: object, batch: object, batch_idx: int) -> torch.Tensor:
             # From the third iteration on, when everything is allocated, any wait raises.
             torch.cuda.set_sync_debug_mode("error" if 3 <= batch_idx < 18 else "default")
             return step(self, batch, batch_idx)  # type: ignore[arg-type]
 
-        parts.module.training_step = armed.__get__(parts.module)  # type: ignore[method-assign]
+        made.module.training_step = armed.__get__(made.module)  # type: ignore[method-assign]
         try:
-            parts.trainer.fit(parts.module, datamodule=parts.data)
+            made.trainer.fit(made.module)
         finally:
             torch.cuda.set_sync_debug_mode("default")
-    assert parts.trainer.global_step == 20
+    assert made.trainer.global_step == 20
 
 
 def test_the_gpu_agrees_with_the_cpu_at_the_start(gpu_fit: Callable[..., FitResult]) -> None:

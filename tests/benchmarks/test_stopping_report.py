@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dip_lightning.config.compose import config_folder
+from dip_lightning.config.compose import compose_config
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 pytestmark = pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="only a checkout has the benchmarks")
@@ -60,14 +60,12 @@ def test_a_second_start_fits_nothing_that_is_there(folder: Path) -> None:
 
 
 def test_the_voters_of_the_report_are_those_of_the_configuration() -> None:
-    import yaml
-
     sys.path.insert(0, str(BENCHMARKS))
     try:
         import stopping_report
     finally:
         sys.path.remove(str(BENCHMARKS))
-    vote = yaml.safe_load((config_folder() / "stopping" / "vote.yaml").read_text())
+    vote = compose_config(["stopping=vote"]).stopping
     voters, agree = stopping_report.RULES["vote"]
     assert (tuple(vote["rules"]), vote["agree"]) == (voters, agree)
     assert (vote["min_iterations"], vote["patience"]) == (stopping_report.MIN_ITERATIONS, stopping_report.PATIENCE)

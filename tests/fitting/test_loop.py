@@ -74,7 +74,7 @@ class Wait(pl.Callback):
         pl_module.curves.value("loss", pl_module.iterate.iteration).item()
 
 
-def parts_of(iterations: int) -> Fit:
+def fit_of(iterations: int) -> Fit:
     # As on a GPU: guard and stopping rules look, and the curves are copied, every hundred iterations.
     cadence = ["callbacks.divergence_guard.check_every=100", "trainer.log_every_n_steps=100"]
     cadence += ["stopping.check_every=100", "stopping.min_iterations=0", "stopping.rules.wmv.window=5"]
@@ -83,10 +83,10 @@ def parts_of(iterations: int) -> Fit:
 
 
 def waits(iterations: int, *callbacks: pl.Callback) -> int:
-    parts = parts_of(iterations)
-    parts.trainer.callbacks.extend(callbacks)  # type: ignore[attr-defined]
+    fit = fit_of(iterations)
+    fit.trainer.callbacks.extend(callbacks)  # type: ignore[attr-defined]
     with count_waits() as counts:
-        parts.trainer.fit(parts.module, datamodule=parts.data)
+        fit.trainer.fit(fit.module)
     return counts.total()
 
 
@@ -99,16 +99,16 @@ def test_the_count_above_would_notice_one_copy_an_iteration() -> None:
 
 
 def test_one_iteration_is_one_optimiser_step_of_one_epoch() -> None:
-    parts = parts_of(9)
-    parts.trainer.fit(parts.module, datamodule=parts.data)
-    assert parts.trainer.global_step == 9
-    assert parts.trainer.current_epoch == 1
-    steps = {int(state["step"]) for state in parts.trainer.optimizers[0].state.values()}
+    fit = fit_of(9)
+    fit.trainer.fit(fit.module)
+    assert fit.trainer.global_step == 9
+    assert fit.trainer.current_epoch == 1
+    steps = {int(state["step"]) for state in fit.trainer.optimizers[0].state.values()}
     assert steps == {9}
 
 
 def test_the_picture_is_not_part_of_a_batch() -> None:
-    assert list(parts_of(3).data.train_dataloader()) == [0, 1, 2]
+    assert list(fit_of(3).module.train_dataloader()) == [0, 1, 2]
 
 
 def test_a_fit_leaves_the_process_as_it_was(tiny_fit: Callable[..., FitResult]) -> None:
