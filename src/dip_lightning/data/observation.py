@@ -163,8 +163,6 @@ def load_observation(
             operator.check_image(picture.height, picture.width)
             exact = _observe(exact, operator)
     noisy = degradation(exact)
-    height, width, _ = _image_shape(exact, operator)
-    picture = _resize(picture, None if (height, width) == (picture.height, picture.width) else [height, width])
     estimated = estimate_noise(noisy)
     if sigma is not None:
         level, origin = check_number("image.sigma", sigma, 0, 255, example=25), "given"
@@ -177,7 +175,7 @@ def load_observation(
     return Observation(
         noisy=_to_tensor(noisy),
         clean=None if truth is None else _to_tensor(truth),
-        picture=picture,
+        picture=picture if truth is not None and clean is None else _enlarged(picture, _image_shape(exact, operator)),
         source="array" if isinstance(path, np.ndarray) else str(path),
         sigma=level,
         sigma_source=origin,
@@ -219,6 +217,16 @@ def _image_shape(observed: NDArray[np.float64], operator: "Operator | None") -> 
     if operator is not None:
         channels, height, width = operator.image_shape((channels, height, width))
     return height, width, channels
+
+
+def _enlarged(picture: Picture, shape: tuple[int, int, int]) -> Picture:
+    """Make a picture like the image (H, W, C) that it is an observation of."""
+    height, width, channels = shape
+    if (height, width) != (picture.height, picture.width):
+        picture = _resize(picture, [height, width])
+    if channels == picture.samples.shape[2]:
+        return picture
+    return picture.with_unit(picture.to_unit().mean(axis=2, keepdims=True).repeat(channels, axis=2))
 
 
 def _crop(picture: Picture, crop: int | Sequence[int] | None, scale: int = 1) -> Picture:

@@ -31,7 +31,8 @@ from dip_lightning.fitting.trainer import build_trainer
 from dip_lightning.module import DeepImagePrior, OptimizerFactory, SchedulerFactory
 from dip_lightning.precision import Precision
 from dip_lightning.priors import Prior, UniformInput
-from dip_lightning.problems import DATA_TERMS, Problem
+from dip_lightning.problems import DATA_TERMS, Operator, Problem
+from dip_lightning.problems.operators.operator import FunctionOperator
 from dip_lightning.system import environment
 
 __all__ = ["Fit", "Sources", "build_data", "build_fit"]
@@ -142,11 +143,12 @@ def build_data(cfg: DictConfig, pictures: Sources, own: Own) -> ImageSource:
     Raises:
         UserError: A setting does not allow what was asked.
     """
+    operator = build_operator(cfg, own)
     data: ImageSource = build(
         cfg.image,
         degradation=build(cfg.degradation),
         iterations=cfg.iterations,
-        operator=build_operator(cfg, own),
+        operator=operator if isinstance(operator, Operator) else FunctionOperator(operator),
         **pictures,
     )
     if isinstance(own.problem, Problem):
@@ -181,7 +183,7 @@ def _build_prior(cfg: DictConfig, observation: Observation, own: Own, channels: 
 
 def _build_problem(cfg: DictConfig, observation: Observation, own: Own) -> Problem:
     if isinstance(own.problem, Problem):
-        return own.problem
+        return deepcopy(own.problem)  # which the fit moves to its device and precision
     terms = own.regularizers
     if terms is None:
         terms = {str(name): build(node) for name, node in cfg.regularizers.items() if node is not None}
@@ -196,14 +198,17 @@ def _build_problem(cfg: DictConfig, observation: Observation, own: Own) -> Probl
         data_term=data_term,
         regularizers=terms,
         sigma=observation.sigma_in_force,
+        shape=observation.picture_shape,
     )
 
 
 def _optimizer_factory(cfg: DictConfig, precision: Precision, device: torch.device) -> OptimizerFactory:
     check_number("lr", cfg.lr, 0, low_open=True, example=0.01)
-    # A gradient scaler (fp16) hands its scale to a fused step, which Lightning then cannot look into.
+    # A gradient scaler (fp16) hands its scale to a fused step, which Lightning then cannot look into; nor does it clip
+    # the gradients of one in a mixed precision.
     fusible = str(cfg.optimizer.get("_target_")).removeprefix("torch.optim.") in ("Adam", "AdamW")
-    fused = fusible and precision.lightning != "16-mixed" and device.type in ("cpu", "cuda")
+    clipped_mixed = precision.lightning == "bf16-mixed" and cfg.trainer.get("gradient_clip_val") is not None
+    fused = fusible and precision.lightning != "16-mixed" and not clipped_mixed and device.type in ("cpu", "cuda")
     options = {"fused": True} if fused and not {"fused", "foreach"} & {*cfg.optimizer} else {}
     return build_factory(cfg.optimizer, torch.optim.Optimizer, **options)
 

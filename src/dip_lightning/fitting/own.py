@@ -1,6 +1,6 @@
 """Objects of one's own that a fit takes instead of building them from the configuration."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -16,6 +16,25 @@ from dip_lightning.problems.problem import DataTerm, Problem, Regularizer
 from dip_lightning.stopping import StoppingRule
 
 __all__ = ["Own"]
+
+
+def _all(kind: type) -> Callable[[Any], bool]:
+    return lambda given: isinstance(given, (list, tuple)) and all(isinstance(one, kind) for one in given)
+
+
+# What may stand in each place, and in words.
+_KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "model": (lambda given: isinstance(given, nn.Module), "a network or a Prior"),
+    "input": (lambda given: isinstance(given, InputPolicy), "an InputPolicy"),
+    "problem": (callable, "a Problem or a forward operator"),
+    "objective": (callable, "a data term"),
+    "regularizers": (lambda given: isinstance(given, Mapping) and all(map(callable, given.values())), "terms by name"),
+    "stopping": (lambda given: isinstance(given, Mapping), "stopping rules by name"),
+    "optimizer": (callable, "a function that makes one, such as partial(torch.optim.SGD, lr=1)"),
+    "scheduler": (callable, "a function that makes one of an optimiser"),
+    "callbacks": (_all(pl.Callback), "Lightning callbacks"),
+    "logger": (_all(Logger), "Lightning loggers"),
+}
 
 
 @dataclass(frozen=True)
@@ -51,17 +70,19 @@ class Own:
         """Take out of ``settings`` what is an object; what is left can be written on a command line.
 
         Raises:
-            UserError: An object stands where there is no place for one.
+            UserError: An object stands where there is no place for one, or for another.
         """
         objects = {key: value for key, value in settings.items() if not _is_plain(value)}
-        places = [place.name for place in fields(cls)]
         for key, value in objects.items():
-            if key not in places:
-                told = f"an object only for {', '.join(places)}"
-                raise UserError(f"{key} of type {type(value).__name__}", told, "give a number or a word")
+            problem = f"{key} of type {type(value).__name__}"
+            if key not in _KINDS:
+                raise UserError(problem, f"an object only for {', '.join(_KINDS)}", "give a number or a word")
+            if isinstance(value, (pl.Callback, Logger)):
+                objects[key] = [value]
+            suits, expected = _KINDS[key]
+            if not suits(objects[key]):
+                raise UserError(problem, expected, "see help(dip_lightning.restore)")
             del settings[key]
-        if isinstance(objects.get("logger"), Logger):
-            objects["logger"] = [objects["logger"]]
         return cls(**objects)
 
     def describe(self) -> dict[str, str]:
@@ -72,7 +93,7 @@ class Own:
 
 def _is_plain(value: Any) -> bool:
     if isinstance(value, (list, tuple)):
-        return all(_is_plain(item) for item in value)
+        return len(value) > 0 and all(_is_plain(item) for item in value)
     return value is None or isinstance(value, (str, int, float))
 
 

@@ -22,7 +22,6 @@ class FitSettings:
         dropout: Dropout probability between its blocks, in [0, 1).
         precision: The name of the precision that was asked for; the guard may have raised the one in force.
         seed: Of all that is drawn.
-        objective: What is minimised, or None for what suits the observation.
         lr: Adam's learning rate to begin with.
         alpha: Weight of the past in the averaged output, in [0, 1).
         select: Which output is handed back, ``"averaged"`` or ``"one_pass"``.
@@ -37,7 +36,6 @@ class FitSettings:
     dropout: float
     precision: str
     seed: int
-    objective: str | None
     lr: float
     alpha: float
     select: str
@@ -62,7 +60,6 @@ def read_settings(cfg: DictConfig) -> FitSettings:
         dropout=float(cfg.dropout),
         precision=build(cfg.precision).name,
         seed=cfg.seed,
-        objective=cfg.objective,
         lr=cfg.lr,
         alpha=cfg.alpha,
         select=cfg.select,

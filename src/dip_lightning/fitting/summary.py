@@ -82,7 +82,7 @@ def summarise(fit: Fit, selection: Selection, seconds: float, *, out_of_memory: 
     if clean is not None:
         quality, seen = float(psnr(selection.image.to(clean), clean)), module.problem.observation
         noisy = float(psnr(seen, clean)) if seen.shape == clean.shape else None
-    interrupt = fit.find(Interrupt)
+    interrupt, term = fit.find(Interrupt), module.problem.data_term
     guard, detection = fit.find(DivergenceGuard), fit.find(Detection)
     stopping: StoppingSummary = {
         "rule": "none" if detection is None else detection.name,
@@ -114,7 +114,7 @@ def summarise(fit: Fit, selection: Selection, seconds: float, *, out_of_memory: 
         "sigma_source": observation.sigma_source,
         "sigma_estimated": observation.sigma_estimated,
         "sigma_in_force": observation.sigma_in_force,
-        "objective": settings.objective or observation.objective,
+        "objective": getattr(term, "__name__", type(term).__name__),
         "input_noise_std": module.prior.policy.std,
         "iterations": iterations,
         "seconds": round(seconds, 3),

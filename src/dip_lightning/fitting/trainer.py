@@ -78,6 +78,7 @@ def build_trainer(
             num_sanity_val_steps=0,
             limit_val_batches=1 if looks else 0,
             val_check_interval=settings["log_every_n_steps"] if looks else None,
+            check_val_every_n_epoch=None if looks else 1,  # None: a fit may be shorter than the interval
             enable_progress_bar=any(isinstance(callback, pl.callbacks.ProgressBar) for callback in callbacks),
             # Where Lightning puts what it needs for a moment.
             default_root_dir=run_folder or tempfile.gettempdir(),

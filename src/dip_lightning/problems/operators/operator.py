@@ -1,8 +1,10 @@
 """What a forward operator is, and the one of denoising."""
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
-__all__ = ["Identity", "Operator"]
+__all__ = ["FunctionOperator", "Identity", "Operator"]
 
 
 class Operator(nn.Module):
@@ -41,3 +43,18 @@ class Identity(Operator):
     def forward(self, image: Tensor) -> Tensor:
         """Return the image."""
         return image
+
+
+class FunctionOperator(Operator):
+    """Any function or module of an image, which says nothing of itself: taken for one that looks everywhere."""
+
+    scale = None
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        """Take the function."""
+        super().__init__()
+        self.function = function
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Call the function."""
+        return self.function(image)
