@@ -193,7 +193,7 @@ def _resume(arguments: list[str]) -> int:
         raise UserError(" ".join(arguments), "each key once", "try one after the other")
     others = [argument for argument in arguments if argument.partition("=")[0] not in _BESIDE_RESUME]
     if others:
-        expected = "nothing but iterations=, precision= and trust= beside it, since a run goes on with its own settings"
+        expected = "nothing but iterations= and precision= beside it, or trust=: a run goes on with its own settings"
         raise UserError(f"resume= with {others[0]}", expected, "leave it out, or begin anew without resume=")
     if not given.get("iterations", "1").isdecimal():
         raise UserError(f"iterations={given['iterations']}", "a whole number above 0", "try iterations=10000")
