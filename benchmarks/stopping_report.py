@@ -171,11 +171,11 @@ def read_curves(path: Path) -> dict[str, NDArray[np.float64]]:
 
 
 def outcome_of(
-    rule: str, curves: dict[str, NDArray[np.float64]], patience: int | None, objective: str = "mse"
+    rule: str, curves: dict[str, NDArray[np.float64]], patience: int | None, data_term: str = "mse"
 ) -> ReplayedFit | None:
     """Replay one rule on the curves of a fit."""
     names, agree = RULES[rule]
-    present = [name for name in names if f"stopping_{name}" in curves and (name != "sure" or objective == "mse")]
+    present = [name for name in names if f"stopping_{name}" in curves and (name != "sure" or data_term == "mse")]
     if not present:
         return None  # the rule abstains
     lags = {name: 0 if name in FOLLOWS_OUTPUT or rule == "wmv, plain" else lag_of(ALPHA) for name in present}
@@ -191,7 +191,7 @@ def judge(case: Case, folder: Path, patience: int | None) -> list[dict[str, Any]
     peak = int(np.nanargmax(psnr))
     rows = []
     for rule in RULES:
-        outcome = outcome_of(rule, curves, patience, summary["objective"])
+        outcome = outcome_of(rule, curves, patience, summary["data_term"])
         if outcome is None:
             continue
         chosen = len(psnr) - 1 if outcome.chosen is None else outcome.chosen

@@ -134,8 +134,8 @@ def test_a_data_term_and_regularizers_are_taken() -> None:
     def fourth(prediction: Tensor, observation: Tensor) -> Tensor:
         return (prediction - observation) ** 4
 
-    result = own(objective=fourth, regularizers={"bright": lambda x: -0.5 * x.mean()}, stopping={"h": HeldOut()})
-    assert result.summary["objective"] == "fourth"
+    result = own(data_term=fourth, regularizers={"bright": lambda x: -0.5 * x.mean()}, stopping={"h": HeldOut()})
+    assert result.summary["data_term"] == "fourth"
     assert result.curves["regularizer_bright"].max() < 0
     assert result.curves["loss"].max() < 0.1
 
@@ -191,7 +191,7 @@ def test_stopping_rules_callbacks_and_a_logger_are_taken(tmp_path: Path) -> None
         ({"model": nn.Conv2d}, "model of type type"),
         ({"problem": torch.zeros(3)}, "problem of type Tensor"),
         ({"input": nn.ReLU()}, "input of type ReLU"),
-        ({"objective": torch.zeros(3)}, "objective of type Tensor"),
+        ({"data_term": torch.zeros(3)}, "data_term of type Tensor"),
         ({"regularizers": [lambda x: x]}, "regularizers of type list"),
         ({"regularizers": {"tv": 3}}, "regularizers of type dict"),
         ({"stopping": HeldOut()}, "stopping of type HeldOut"),

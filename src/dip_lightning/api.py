@@ -44,7 +44,7 @@ def restore(
         **settings: Keys of the top of the configuration, or the choice of a group: ``model="resunet"``,
             ``dropout=0.1``, ``iterations=2000``, ``precision="fp64"``, ``seed=1``. Or an object of one's own that
             stands for it, see :class:`~dip_lightning.fitting.own.Own`: ``model=`` a network or a ``Prior``,
-            ``problem=`` a ``Problem`` or a forward operator, ``objective=`` a data term, ``regularizers=`` terms and
+            ``problem=`` a ``Problem`` or a forward operator, ``data_term=`` a data term, ``regularizers=`` terms and
             ``stopping=`` rules by name, ``optimizer=`` and ``scheduler=`` factories, ``callbacks=``, ``logger=``.
 
     Returns:

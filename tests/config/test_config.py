@@ -36,7 +36,7 @@ CHANGES: dict[str, tuple[Any, ...]] = {
     "seed": (1,),
     "dropout": (0.4,),
     "residual": ("false",),
-    "objective": ("l1",),
+    "data_term": ("l1",),
     "lr": (0.02,),
     "alpha": (0.5,),
     "select": ("one_pass",),

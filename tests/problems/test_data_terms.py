@@ -1,32 +1,32 @@
-"""The objectives: what each is least at, and what it is the likelihood of."""
+"""The data terms: what each is least at, and what it is the likelihood of."""
 
 import pytest
 import torch
 
-from dip_lightning.problems.data_terms import OBJECTIVES, huber, l1, mse, poisson
+from dip_lightning.problems.data_terms import DATA_TERMS, huber, l1, mse, poisson
 
 Y = torch.tensor([0.0, 0.2, 0.5, 1.0])
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
-def test_an_objective_is_least_where_prediction_and_observation_agree(name: str) -> None:
-    objective = OBJECTIVES[name]
+@pytest.mark.parametrize("name", DATA_TERMS)
+def test_a_data_term_is_least_where_prediction_and_observation_agree(name: str) -> None:
+    data_term = DATA_TERMS[name]
     observation = torch.tensor([0.2, 0.5, 1.0]).expand(81, 3)
     candidates = torch.linspace(0.02, 1, 81)[:, None].expand(81, 3)
-    values = objective(candidates, observation)
+    values = data_term(candidates, observation)
     assert values.shape == candidates.shape
     best = candidates[values.argmin(dim=0), 0]
     assert torch.allclose(best, observation[0], atol=0.013)
-    assert torch.allclose(objective(observation, observation), torch.zeros(81, 3), atol=1e-6)
+    assert torch.allclose(data_term(observation, observation), torch.zeros(81, 3), atol=1e-6)
 
 
-def test_what_the_mean_of_an_objective_is_minimised_by() -> None:
+def test_what_the_mean_of_a_data_term_is_minimised_by() -> None:
     # One black sample among nine of 0.5: the squared error takes the mean, the absolute error the median.
     observation = torch.tensor([0.0, *[0.5] * 9])
     levels = torch.linspace(0.01, 1, 100)[:, None]
 
     def minimiser(name: str) -> float:
-        return float(levels[OBJECTIVES[name](levels.expand(100, 10), observation.expand(100, 10)).mean(dim=1).argmin()])
+        return float(levels[DATA_TERMS[name](levels.expand(100, 10), observation.expand(100, 10)).mean(dim=1).argmin()])
 
     assert minimiser("mse") == pytest.approx(0.45, abs=0.01)
     assert minimiser("l1") == pytest.approx(0.5, abs=0.01)

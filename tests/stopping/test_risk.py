@@ -49,7 +49,7 @@ def test_the_held_out_error_is_the_error_plus_a_constant() -> None:
     assert np.allclose(np.array(judged) - constant, errors, atol=6e-4)
 
 
-def test_held_out_pixels_do_not_count_in_the_objective() -> None:
+def test_held_out_pixels_do_not_count_in_the_data_term() -> None:
     _, noisy = picture()
     fit = FakeFit(noisy)
     weight = fit.prepare(HeldOut(fraction=0.25, seed=3)).weight
@@ -64,7 +64,7 @@ def test_held_out_pixels_do_not_count_in_the_objective() -> None:
     assert not torch.equal(weight, other)
 
 
-def test_held_out_pixels_are_judged_by_the_objective_of_the_fit() -> None:
+def test_held_out_pixels_are_judged_by_the_data_term_of_the_fit() -> None:
     _, noisy = picture()
     values = []
     for fit in (FakeFit(noisy), FakeFit(noisy, data_term=l1)):

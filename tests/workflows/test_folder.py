@@ -126,7 +126,7 @@ def test_a_picture_whose_result_was_lost_is_restored_again(dip: Dip, photos: Pat
 
 
 def test_a_mistake_in_the_settings_is_told_once(dip: Dip, photos: Path) -> None:
-    told = dip(*SETTINGS, "objective=l2")
+    told = dip(*SETTINGS, "data_term=l2")
     assert told.code == 2
-    assert told.out.count("objective=l2") == 1
+    assert told.out.count("data_term=l2") == 1
     assert "Failed, a :cat:.PNG, b.jpg" in told.out

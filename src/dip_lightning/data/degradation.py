@@ -26,11 +26,11 @@ class Degradation(Protocol):
 
     Attributes:
         sigma: Standard deviation of the noise on the scale 0 to 255, or None where it is not known.
-        objective: The objective that suits the noise, by its name in ``objective.OBJECTIVES``.
+        data_term: The data term that suits the noise, by its name in ``problems.DATA_TERMS``.
     """
 
     sigma: float | None
-    objective: str
+    data_term: str
 
     def __call__(self, clean: NDArray[np.float64]) -> NDArray[np.float64]:
         """Map (H, W, C) in [0, 1] to an array of the same shape in [0, 1]."""
@@ -40,7 +40,7 @@ class Degradation(Protocol):
 class GaussianNoise:
     """Additive white Gaussian noise."""
 
-    objective = "mse"
+    data_term = "mse"
 
     def __init__(self, sigma: float = 25, seed: int = 0, clip: bool = True) -> None:
         """Set the noise.
@@ -68,7 +68,7 @@ class ShotNoise:
     """Poisson (shot) noise: every sample counts photons, white being ``peak`` of them on average."""
 
     sigma: float | None = None  # varies with the brightness
-    objective = "mse"
+    data_term = "mse"
 
     def __init__(self, peak: float = 25, seed: int = 0) -> None:
         """Set the light.
@@ -93,7 +93,7 @@ class ImpulseNoise:
     """Salt-and-pepper (impulse) noise: a share of the pixels is white or black, in all channels at once."""
 
     sigma: float | None = None  # not Gaussian: a standard deviation would mislead
-    objective = "l1"  # a median is what lost pixels do not move
+    data_term = "l1"  # a median is what lost pixels do not move
 
     def __init__(self, amount: float = 0.1, seed: int = 0) -> None:
         """Set the noise.
@@ -118,7 +118,7 @@ class SpeckleNoise:
     """Speckle: noise in proportion to the brightness, y = x · (1 + n) with Gaussian n, clipped to [0, 1]."""
 
     sigma: float | None = None  # varies with the brightness
-    objective = "mse"
+    data_term = "mse"
 
     def __init__(self, strength: float = 0.3, seed: int = 0) -> None:
         """Set the noise.
@@ -143,7 +143,7 @@ class JpegCompression:
     """The artefacts of JPEG: the picture is compressed and read again, at 8 bits. Nothing here is random."""
 
     sigma: float | None = None  # not noise
-    objective = "mse"
+    data_term = "mse"
 
     def __init__(self, quality: int = 10) -> None:
         """Set the compression.
@@ -169,7 +169,7 @@ class NoDegradation:
     """Leaves the picture as it is: it is corrupted already."""
 
     sigma: float | None = None
-    objective = "mse"
+    data_term = "mse"
 
     def __call__(self, clean: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the picture."""

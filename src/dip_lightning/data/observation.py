@@ -48,7 +48,7 @@ class Observation:
         sigma_estimated: σ as estimated from ``noisy``.
         sigma_in_force: What the fit reckons with: σ, or what clipping to black and white left of the noise added.
         correlated: Whether neighbouring pixels seem to share their noise; only asked where σ is estimated.
-        objective: The name of the objective that suits the noise.
+        data_term: The name of the data term that suits the noise.
     """
 
     noisy: Tensor
@@ -60,7 +60,7 @@ class Observation:
     sigma_estimated: float
     sigma_in_force: float
     correlated: bool
-    objective: str
+    data_term: str
 
     @property
     def picture_shape(self) -> tuple[int, int, int]:
@@ -182,7 +182,7 @@ def load_observation(
         sigma_estimated=estimated,
         sigma_in_force=clipped_noise(noisy, level) if clipped else level,
         correlated=origin == "estimated" and is_correlated(noisy),
-        objective=degradation.objective,
+        data_term=degradation.data_term,
     )
 
 

@@ -187,9 +187,9 @@ def _build_problem(cfg: DictConfig, observation: Observation, own: Own) -> Probl
     terms = own.regularizers
     if terms is None:
         terms = {str(name): build(node) for name, node in cfg.regularizers.items() if node is not None}
-    data_term = own.objective
+    data_term = own.data_term
     if data_term is None:
-        data_term = DATA_TERMS[check_choice("objective", cfg.objective or observation.objective, DATA_TERMS)]
+        data_term = DATA_TERMS[check_choice("data_term", cfg.data_term or observation.data_term, DATA_TERMS)]
     # float32 here; Lightning converts the module, images included, to what the precision asks for.
     return Problem(
         observation.noisy.float(),
@@ -243,7 +243,7 @@ def _observation_of(problem: Problem) -> Observation:
         sigma_estimated=estimated,
         sigma_in_force=sigma,
         correlated=False,
-        objective=getattr(problem.data_term, "__name__", type(problem.data_term).__name__),
+        data_term=getattr(problem.data_term, "__name__", type(problem.data_term).__name__),
     )
 
 

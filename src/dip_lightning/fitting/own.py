@@ -27,7 +27,7 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "model": (lambda given: isinstance(given, nn.Module), "a network or a Prior"),
     "input": (lambda given: isinstance(given, InputPolicy), "an InputPolicy"),
     "problem": (callable, "a Problem or a forward operator"),
-    "objective": (callable, "a data term"),
+    "data_term": (callable, "a data term"),
     "regularizers": (lambda given: isinstance(given, Mapping) and all(map(callable, given.values())), "terms by name"),
     "stopping": (lambda given: isinstance(given, Mapping), "stopping rules by name"),
     "optimizer": (callable, "a function that makes one, such as partial(torch.optim.SGD, lr=1)"),
@@ -45,7 +45,7 @@ class Own:
         model: A network, which is copied, or a whole :class:`~dip_lightning.priors.Prior`.
         input: What z is in each iteration.
         problem: A whole :class:`~dip_lightning.problems.Problem`, or the forward operator of one.
-        objective: The data term.
+        data_term: The data term.
         regularizers: Terms on the image, by name.
         stopping: Stopping rules, by name.
         optimizer: Makes the optimiser of the tensors that it is given.
@@ -57,7 +57,7 @@ class Own:
     model: nn.Module | Prior | None = None
     input: InputPolicy | None = None
     problem: Problem | nn.Module | None = None
-    objective: DataTerm | None = None
+    data_term: DataTerm | None = None
     regularizers: Mapping[str, Regularizer] | None = None
     stopping: Mapping[str, StoppingRule] | None = None
     optimizer: OptimizerFactory | None = None

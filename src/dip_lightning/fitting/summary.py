@@ -114,7 +114,7 @@ def summarise(fit: Fit, selection: Selection, seconds: float, *, out_of_memory: 
         "sigma_source": observation.sigma_source,
         "sigma_estimated": observation.sigma_estimated,
         "sigma_in_force": observation.sigma_in_force,
-        "objective": getattr(term, "__name__", type(term).__name__),
+        "data_term": getattr(term, "__name__", type(term).__name__),
         "input_noise_std": module.prior.policy.std,
         "iterations": iterations,
         "seconds": round(seconds, 3),
@@ -205,7 +205,7 @@ def hyperparameters(fit: Fit, summary: Summary) -> dict[str, Any]:
         summary: The content of ``summary.json``.
     """
     settings = fit.settings
-    names = ("model", "residual", "dropout", "precision", "seed", "image", "sigma", "objective", "num_parameters")
+    names = ("model", "residual", "dropout", "precision", "seed", "image", "sigma", "data_term", "num_parameters")
     recorded: Mapping[str, Any] = summary
     chosen = {name: recorded[name] for name in names} | {"stopping": summary["stopping"]["rule"]}
     chosen["iterations"] = summary["stopping"]["cap"]

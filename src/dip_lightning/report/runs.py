@@ -130,7 +130,7 @@ def _read(folder: Path) -> Run:
 
 def _settings(folder: Path, summary: Summary) -> dict[str, Any]:
     """The configuration that Hydra has written, flat; of a run from Python, what the summary tells."""
-    names = ("residual", "dropout", "precision", "seed", "sigma", "objective")
+    names = ("residual", "dropout", "precision", "seed", "sigma", "data_term")
     settings: dict[str, Any] = {"model": summary["model"], "image": _short(summary.get("image"))}
     settings |= {name: summary.get(name) for name in names}
     stopping = summary.get("stopping") or {}
@@ -220,6 +220,8 @@ def _rounded(value: Any) -> Any:
 
 
 def _is_no_setting(key: str) -> bool:
+    if key.startswith("trainer.gradient_clip"):  # what of the Trainer changes results
+        return False
     return any(key == name or key.startswith(name) or key.endswith(f".{name}") for name in _NOT_A_SETTING)
 
 

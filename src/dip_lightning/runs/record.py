@@ -121,7 +121,7 @@ class Summary(TypedDict):
     sigma_source: str
     sigma_estimated: float
     sigma_in_force: float
-    objective: str
+    data_term: str
     input_noise_std: float | None
     iterations: int
     seconds: float

@@ -62,7 +62,7 @@ class Sure(Stateful):
         if problem.data_term is not mse:
             # Whoever minimises something else does not expect Gaussian noise.
             raise UserError(
-                "stopping=sure on another data term than the squared error", "objective=mse", "try stopping=holdout"
+                "stopping=sure on another data term than the squared error", "data_term=mse", "try stopping=holdout"
             )
         if problem.sigma is None:
             raise UserError("stopping=sure without sigma", "the strength of the noise", "try image.sigma=10")

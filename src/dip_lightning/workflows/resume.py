@@ -108,6 +108,9 @@ def _read_composed(run_folder: Path) -> tuple[DictConfig, str]:
     register_resolvers()
     cfg = OmegaConf.load(path)
     assert isinstance(cfg, DictConfig)
+    if missing := {*compose_config()} - {*cfg}:
+        told = f"{run_folder} is of an earlier version, which knew no {min(missing)}"
+        raise UserError(told, "a run of this version", "begin the fit anew, or use the version it is from")
     launched = path.with_name("hydra.yaml")
     started_in = OmegaConf.select(OmegaConf.load(launched), "hydra.runtime.cwd") if launched.is_file() else None
     return cfg, str(started_in or ".")
