@@ -22,11 +22,16 @@ from dip_lightning.priors import Perturbed
 from dip_lightning.problems import Downsample, Operator
 from dip_lightning.stopping import HeldOut
 from tests.conftest import TINY, TINY_UNET, Outcome
-from tests.small import fit, network, picture
+from tests.small import fit, network, picture, without_figures
 
 PAGE = Path(__file__).parents[1] / "docs" / "own-parts.md"
 ARRAY = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
 OVERRIDES = ["trainer=cpu", "model.channels=4", "model.levels=1", "model.input_channels=4"]
+
+
+@pytest.fixture(autouse=True)
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_figures(monkeypatch)
 
 
 def own(image: Any = None, **settings: Any) -> FitResult:
