@@ -350,8 +350,7 @@ def test_the_time_of_a_fit_is_limited(tiny_fit: Callable[..., FitResult]) -> Non
     assert result.summary["stopping"]["reason"] == "It ended early."
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("algorithm", ["norm", "value"])
+@pytest.mark.parametrize(("precision", "algorithm"), [("fp32", "value"), ("bf16", "norm")])
 def test_gradients_are_clipped(tiny_fit: Callable[..., FitResult], precision: str, algorithm: str) -> None:
     settings = ["optimizer=sgd", "lr=1", "iterations=4", f"precision={precision}", "stopping=none"]
     clip = ["trainer.gradient_clip_val=1e-9", f"trainer.gradient_clip_algorithm={algorithm}"]

@@ -118,9 +118,10 @@ def test_a_fit_that_was_cut_off_goes_on_to_the_same_result_to_the_last_bit(
         assert whole.summary["remedies"]
 
 
-@pytest.mark.parametrize("model", [DECODER, UNET])
-@pytest.mark.parametrize("stopping", ["none", "vote"])
-@pytest.mark.parametrize("problem", ["denoise", "downsample"])
+@pytest.mark.parametrize(
+    ("model", "stopping", "problem"),
+    [(DECODER, "none", "denoise"), (UNET, "none", "downsample"), (DECODER, "vote", "downsample")],
+)
 def test_python_and_the_command_line_give_the_same(
     dip: Dip, tmp_path: Path, model: list[str], stopping: str, problem: str
 ) -> None:
