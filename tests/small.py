@@ -3,13 +3,21 @@
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
 from dip_lightning import DeepImagePrior, Prior, Problem
+from dip_lightning.runs import run_folder
 
 SIDE = 16
+
+
+def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what takes longer than a fit: the figures of a run folder."""
+    for draw in ("draw_comparison", "draw_curves"):
+        monkeypatch.setattr(run_folder.figures, draw, lambda path, *_: path.touch())
 
 
 def picture(channels: int = 3, height: int = SIDE, width: int = SIDE, seed: int = 0) -> Tensor:

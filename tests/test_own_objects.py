@@ -22,11 +22,16 @@ from dip_lightning.priors import Perturbed
 from dip_lightning.problems import Downsample, Operator
 from dip_lightning.stopping import HeldOut
 from tests.conftest import TINY, TINY_UNET, Outcome
-from tests.small import fit, network, picture
+from tests.small import fit, network, picture, without_figures
 
 PAGE = Path(__file__).parents[1] / "docs" / "own-parts.md"
 ARRAY = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
 OVERRIDES = ["trainer=cpu", "model.channels=4", "model.levels=1", "model.input_channels=4"]
+
+
+@pytest.fixture(autouse=True)
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_figures(monkeypatch)
 
 
 def own(image: Any = None, **settings: Any) -> FitResult:
@@ -345,8 +350,7 @@ def test_the_time_of_a_fit_is_limited(tiny_fit: Callable[..., FitResult]) -> Non
     assert result.summary["stopping"]["reason"] == "It ended early."
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("algorithm", ["norm", "value"])
+@pytest.mark.parametrize(("precision", "algorithm"), [("fp32", "value"), ("bf16", "norm")])
 def test_gradients_are_clipped(tiny_fit: Callable[..., FitResult], precision: str, algorithm: str) -> None:
     settings = ["optimizer=sgd", "lr=1", "iterations=4", f"precision={precision}", "stopping=none"]
     clip = ["trainer.gradient_clip_val=1e-9", f"trainer.gradient_clip_algorithm={algorithm}"]

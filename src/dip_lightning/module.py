@@ -184,6 +184,15 @@ class DeepImagePrior(pl.LightningModule):
         self.curves.record("psnr_observation", iteration, self.problem.fidelity(prediction.detach()))
         return loss
 
+    def on_train_batch_start(self, batch: object, batch_idx: int) -> None:
+        """Show the last loss to a scheduler that looks at it, when the curves are read anyway."""
+        done = self.first_iteration + batch_idx
+        if done == 0 or done % self.trainer.log_every_n_steps:  # type: ignore[attr-defined]
+            return
+        for plan in self.trainer.lr_scheduler_configs:
+            if isinstance(plan.scheduler, ReduceLROnPlateau):
+                plan.scheduler.step(float(self.curves.value("loss", done - 1)))
+
     def on_train_batch_end(self, outputs: object, batch: object, batch_idx: int) -> None:
         """Note how long the iteration took that compiles: the network, and its gradient."""
         if batch_idx == 0 and self.program is not None:
@@ -208,11 +217,13 @@ class DeepImagePrior(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """Make the optimiser and the scheduler."""
         optimizer = self._make_optimizer(self.prior.fitted_parameters())
+        if isinstance(optimizer, torch.optim.LBFGS):  # which looks at all tensors as one, by views
+            self.prior.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         if self._make_scheduler is None:
             return optimizer
         scheduler = self._make_scheduler(optimizer)
-        # One that looks at a metric looks when there is a new one.
-        every = self.trainer.log_every_n_steps if isinstance(scheduler, ReduceLROnPlateau) else 1  # type: ignore[attr-defined]
+        # One that looks at the loss is stepped above: Lightning counts from the first iteration of a part of the fit.
+        every = self.iterations + 1 if isinstance(scheduler, ReduceLROnPlateau) else 1
         plan = {"scheduler": scheduler, "interval": "step", "frequency": every, "monitor": "loss"}
         return {"optimizer": optimizer, "lr_scheduler": plan}
 

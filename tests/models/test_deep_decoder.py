@@ -63,7 +63,7 @@ def test_it_fits_a_smooth_picture_and_hardly_noise() -> None:
         torch.manual_seed(0)
         prior = Prior(DeepDecoder(channels=8, output_channels=1))
         errors.append(float(fit(Problem(target.contiguous()), prior, iterations=200).curves.block()["loss"][-1]))
-    assert errors[0] < 4e-3
+    assert errors[0] < 5e-3
     assert errors[1] > 0.9 / 12  # the variance of U(0, 1): nothing of the noise was fitted
 
 

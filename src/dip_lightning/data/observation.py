@@ -271,13 +271,7 @@ def _resize(picture: Picture, size: int | Sequence[int] | None, scale: int = 1) 
     if picture.alpha is None:
         return resized
     alpha = Picture(picture.alpha[:, :, None])
-    return Picture(
-        resized.samples,
-        alpha.with_unit(scaled(alpha.to_unit())).samples[:, :, 0],
-        picture.format,
-        picture.palette,
-        picture.metadata,
-    )
+    return replace(resized, alpha=alpha.with_unit(scaled(alpha.to_unit())).samples[:, :, 0])
 
 
 def _whole_numbers(name: str, value: object, count: int, form: str) -> list[int]:

@@ -60,11 +60,14 @@ class Estimate(InputPolicy):
                 "try model=unet",
             )
         self.register_buffer("current", torch.zeros_like(z))
+        self._drawn_in = -1
 
     def forward(self, z: Tensor, iteration: int, estimate: Tensor | None) -> Tensor:
         """Return z_t of this iteration's step."""
         step, within = divmod(iteration, self.inner)
-        if within == 0 and step < self.steps:
+        # Some optimisers, such as L-BFGS, do an iteration several times.
+        if within == 0 and step < self.steps and iteration != self._drawn_in:
+            self._drawn_in = iteration
             base = torch.zeros_like(z) if estimate is None else estimate
             # Of a fit that has left its course, what was there stays.
             base = torch.where(torch.isfinite(base), base, self.current)

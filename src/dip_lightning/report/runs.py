@@ -33,7 +33,10 @@ _NOT_A_SETTING = (
 )
 
 # The settings that name a run, the most telling first; others follow by name.
-_ORDER = ("model", "residual", "dropout", "model.dropout_kind", "precision", "image", "sigma", "stopping")
+_ORDER = (
+    *("model", "residual", "dropout", "model.dropout_kind", "precision", "image", "operator", "sigma"),
+    *("input", "optimizer", "scheduler", "stopping"),
+)
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,7 @@ def _settings(folder: Path, summary: Summary) -> dict[str, Any]:
     names = ("residual", "dropout", "precision", "seed", "sigma", "data_term")
     settings: dict[str, Any] = {"model": summary["model"], "image": _short(summary.get("image"))}
     settings |= {name: summary.get(name) for name in names}
+    settings["operator"] = summary.get("operator", "identity")
     stopping = summary.get("stopping") or {}
     settings |= {"stopping": stopping.get("rule"), "iterations": stopping.get("cap", summary.get("iterations"))}
     settings["size"] = f"{summary.get('height')}x{summary.get('width')}"
@@ -144,6 +148,9 @@ def _settings(folder: Path, summary: Summary) -> dict[str, Any]:
         except yaml.YAMLError:
             configuration = None
         flat = flatten(configuration) if isinstance(configuration, dict) else {}
+        for group in ("input", "optimizer", "scheduler"):
+            if f"{group}._target_" in flat:
+                settings[group] = str(flat[f"{group}._target_"]).rsplit(".", 1)[-1].lower()
         settings = {key: value for key, value in flat.items() if "${" not in str(value)} | settings
     return settings
 

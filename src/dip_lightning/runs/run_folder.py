@@ -55,8 +55,10 @@ def write_run(
     picture = folder / f"restored{SUFFIXES[restored.format]}"
     with atomic_write(picture) as part:
         write_image(part, restored)
+    # Alpha is as large as the restored picture, which the observation need not be.
+    alpha = restored.alpha if observation.shape[:2] == restored.samples.shape[:2] else None
     with atomic_write(folder / "observation.png") as part:
-        write_image(part, replace(restored.with_unit(observation), format="PNG", palette=False))
+        write_image(part, replace(restored.with_unit(observation), alpha=alpha, format="PNG", palette=False))
     with atomic_write(folder / "curves.csv") as part:
         write_curves(part, curves)
     interrupted = summary["signal"] is not None
