@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 import torch
 import yaml
 from PIL import Image
+from pytorch_lightning.callbacks import Timer
 
 from dip_lightning.callbacks import Checkpoint, DivergenceGuard, FitProgress
 from dip_lightning.config.build import build_factory
@@ -27,6 +28,7 @@ CONF = config_folder()
 # A fit that a rule can end.
 SHORT = [*TINY_UNET, "lr=0.1", "alpha=0.8", "stopping.min_iterations=10", "stopping.patience=8", "iterations=90"]
 STOPPING = [*SHORT, "stopping.rules.wmv.window=5"]
+ESTIMATE = [*TINY_UNET, "input=estimate", "input.steps=3", "input.inner=1"]
 RESNET = [*TINY, "model=resnet", "model.num_blocks=2"]
 
 # For every key of the configuration another value than its default, and a base on which it shows where the usual
@@ -52,6 +54,14 @@ CHANGES: dict[str, tuple[Any, ...]] = {
     "image.crop": ("40",),
     "image.size": ("34",),
     "image.sigma": (60,),
+    "problem.factor": (4, [*TINY_UNET, "problem=downsample"]),
+    "regularizers.tv.weight": (1, [*TINY_UNET, "regularizers=tv"]),
+    "regularizers.tv.kind": ("isotropic", [*TINY_UNET, "regularizers=tv"]),
+    "input.std": (0.2,),
+    "input.steps": (2, ESTIMATE),
+    "input.inner": (2, ESTIMATE),
+    "input.beta_min": (0.005, ESTIMATE),
+    "input.beta_max": (0.02, ESTIMATE),
     "degradation.sigma": (30,),
     "degradation.seed": (1,),
     "degradation.clip": ("false",),
@@ -77,8 +87,10 @@ CHANGES: dict[str, tuple[Any, ...]] = {
     "stopping.min_iterations": (70, STOPPING),
     "stopping.patience": (12, STOPPING),
     "stopping.check_every": (100, STOPPING),
-    "stopping.select": ("one_pass", STOPPING),
-    "stopping.alpha": (0.99, [*SHORT, "stopping=wmv", "stopping.rules.wmv.window=5"]),
+    "stopping.drop_db": (
+        0.01,
+        [*TINY_UNET, "stopping=past_peak", "stopping.min_iterations=5", "lr=0.1", "iterations=60"],
+    ),
     "stopping.rules.wmv.window": (7, STOPPING),
     "stopping.rules.wmv.max_samples": (50, STOPPING),
     "stopping.rules.holdout.fraction": (0.2, STOPPING),
@@ -106,7 +118,7 @@ CHANGES: dict[str, tuple[Any, ...]] = {
     "trainer.log_every_n_steps": (2,),
     "trainer.deterministic": ("true",),
     "trainer.benchmark": ("false",),
-    "trainer.max_time": ("00:00:00:00",),
+    "trainer.max_time": ("00:00:10:00",),
     "trainer.gradient_clip_val": (1e-4,),
     "trainer.gradient_clip_algorithm": ("value", [*TINY_UNET, "trainer.gradient_clip_val=1e-4"]),
     "trainer.limit_train_batches": (0.5,),
@@ -171,6 +183,8 @@ def fingerprint(overrides: list[str], folder: Path) -> dict[str, Any]:
         for callback in self.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, FitProgress):
                 built["line_every"] = callback.line_every, callback.title, callback.bar
+            if isinstance(callback, Timer):
+                built["max_time"] = callback.time_remaining()
             if isinstance(callback, Checkpoint):
                 built["checkpoint"] = callback.seconds, callback.iterations
             if isinstance(callback, DivergenceGuard):

@@ -76,8 +76,8 @@ def test_the_restored_file_is_the_averaged_output(run_folder: Path) -> None:
 def test_the_checkpoint_holds_the_weights_and_z(run_folder: Path) -> None:
     checkpoint = torch.load(run_folder / "checkpoints" / "last.ckpt", weights_only=True)
     assert checkpoint["global_step"] == 25
-    assert "z" in checkpoint["state_dict"]
-    assert any(name.startswith("network.") for name in checkpoint["state_dict"])
+    assert "prior.z" in checkpoint["state_dict"]
+    assert any(name.startswith("prior.network.") for name in checkpoint["state_dict"])
 
 
 def test_tensorboard_has_every_iteration_the_pictures_and_the_final_figures(run_folder: Path) -> None:

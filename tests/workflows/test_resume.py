@@ -165,7 +165,7 @@ def test_a_fit_that_was_killed_while_its_results_were_written_writes_them_again(
 ) -> None:
     # A checkpoint would be due after the last iteration, too.
     overrides = ["callbacks.checkpoint.iterations=10"]
-    die = "import dip_lightning.fitting.selection as o; "
+    die = "import dip_lightning.fitting.outcome as o; "
     die += "o.write_run = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)"
     done = dip_that({55: die}, *SETTINGS, *overrides, cwd=tmp_path)
     assert done.returncode == -signal.SIGKILL
@@ -290,7 +290,7 @@ def test_a_checkpoint_of_another_version_is_refused(dip: Dip, killed: Path) -> N
     newest = killed / "checkpoints" / "last.ckpt"
     state = read_checkpoint(newest)
     torch.save({**state, "format": 99}, newest)
-    refused(dip("resume=run"), "of format 99: expected a checkpoint of dip, of format 2")
+    refused(dip("resume=run"), "of format 99: expected a checkpoint of dip, of format 3")
     torch.save({"state_dict": {}}, newest)
     refused(dip("resume=run"), "of another program")
 

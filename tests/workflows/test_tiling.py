@@ -88,13 +88,15 @@ def test_a_tile_without_sense_is_refused(side: Any, overlap: Any, said: str) -> 
 # The picture
 
 
-def returns_what_it_gets(cfg: Any, folder: Path | None = None, *, image: Observation, resume: Path | None) -> FitResult:
+def returns_what_it_gets(
+    cfg: Any, folder: Path | None = None, *, image: Observation, resume: Path | None, own: Any
+) -> FitResult:
     """A fit that has restored the picture as it is."""
     stopping = {"rule": "vote", "iteration": 7, "unsure": None, "cap": 8}
     summary = {"iterations": 8, "seconds": 1.0, "peak_memory_mb": 1.0, "stopping": stopping, "signal": None}
     summary |= {"remarks": [], "restores": [], "selected": {"psnr": None}}
     noisy = image.noisy[0].permute(1, 2, 0).numpy()
-    return FitResult(image.picture.with_unit(noisy), {"loss": np.zeros(8)}, summary, None)
+    return FitResult(image.picture.with_unit(noisy), noisy, {"loss": np.zeros(8)}, summary, None)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
@@ -307,7 +309,7 @@ def test_a_signal_between_two_tiles_ends_as_cleanly(dip: Dip, tmp_path: Path, mo
     (run,) = {record.parent for record in tmp_path.glob("outputs/*/*/summary.json")}
     assert json.loads((run / "summary.json").read_text())["tiles"]["done"] == 1
 
-    def at_once(observation: Observation, tiles: Tiles) -> None:
+    def at_once(*arguments: Any) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(dip_lightning.workflows.tiled_fit, "choose_pilots", at_once)

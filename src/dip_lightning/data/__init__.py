@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from dip_lightning.data.cropping import SAMPLE_PREFIX, SAMPLES
 from dip_lightning.data.degradation import (
     DefaultNoise,
     Degradation,
@@ -17,7 +18,7 @@ from dip_lightning.data.image_io import SUFFIXES, read_image, write_image
 from dip_lightning.data.picture import Picture, picture_from_array
 
 if TYPE_CHECKING:
-    from dip_lightning.data.observation import SAMPLE_PREFIX, SAMPLES, Observation, load_observation
+    from dip_lightning.data.observation import Observation, load_observation
     from dip_lightning.data.source import ImageSource
 
 __all__ = [
@@ -45,8 +46,6 @@ __all__ = [
 _WITH_TORCH = {
     "ImageSource": "source",
     "Observation": "observation",
-    "SAMPLES": "observation",
-    "SAMPLE_PREFIX": "observation",
     "load_observation": "observation",
 }
 

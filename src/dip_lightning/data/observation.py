@@ -8,28 +8,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import skimage.data
-import skimage.transform
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dip_lightning.checks import check_integer, check_number
+from dip_lightning.checks import check_number
+from dip_lightning.data.cropping import SAMPLE_PREFIX, crop_picture, read_source, resize_picture
 from dip_lightning.data.degradation import DefaultNoise, Degradation, NoDegradation
-from dip_lightning.data.image_io import read_image
 from dip_lightning.data.noise_level import clipped_noise, estimate_noise, is_correlated
-from dip_lightning.data.picture import LARGEST_AREA, Picture, picture_from_array
+from dip_lightning.data.picture import Picture
 from dip_lightning.errors import UserError
 
 if TYPE_CHECKING:
     from dip_lightning.problems.operators.operator import Operator
 
-__all__ = ["SAMPLES", "SAMPLE_PREFIX", "Observation", "load_observation"]
+__all__ = ["Observation", "load_observation"]
 
-# Photographs that scikit-image brings along; `image.path=skimage:NAME` picks one.
-SAMPLES = ("astronaut", "camera", "chelsea", "coffee", "coins", "moon", "rocket", "brick", "grass", "gravel")
-
-SAMPLE_PREFIX = "skimage:"
 _SMALLEST_SIDE = 8
 
 
@@ -133,7 +127,7 @@ def load_observation(
     if isinstance(degradation, DefaultNoise):
         is_sample = isinstance(path, str) and path.startswith(SAMPLE_PREFIX)
         degradation = degradation.choose(is_sample=is_sample and clean is None)
-    picture = _resize(_crop(_read(path), crop), size)
+    picture = resize_picture(crop_picture(read_source(path), crop), size)
     scale = 1 if operator is None else operator.scale or 1
     if min(picture.height, picture.width) < _SMALLEST_SIDE:
         raise UserError(
@@ -150,7 +144,7 @@ def load_observation(
                 "a picture that is noisy already",
                 "try degradation=none, or leave image.clean out",
             )
-        truth = _resize(_crop(_read(clean, "image.clean"), crop, scale), size, scale).to_unit()
+        truth = resize_picture(crop_picture(read_source(clean, "image.clean"), crop, scale), size, scale).to_unit()
         expected = _image_shape(exact, operator)
         if truth.shape != expected:
             told = "as image.path has" if scale == 1 else "which image.path calls for"
@@ -186,24 +180,6 @@ def load_observation(
     )
 
 
-def _read(path: str | Path | NDArray[np.generic], name: str = "image.path") -> Picture:
-    if isinstance(path, np.ndarray):
-        return picture_from_array(path)
-    if not isinstance(path, (str, Path)):
-        raise UserError(f"{name}={path}", "the name of an image file", f"try {name}=photo.png")
-    path = str(path)
-    if not path:
-        raise UserError(f"{name}=", "the name of an image file", f"try {name}=photo.png")
-    if path.startswith(("http:/", "https:/", "ftp:/")):
-        raise UserError(f"{name}={path}", "a file on this machine", "download it first")
-    if not path.startswith(SAMPLE_PREFIX):
-        return read_image(path)
-    sample = path.removeprefix(SAMPLE_PREFIX)
-    if sample not in SAMPLES:
-        raise UserError(f"{name}={path}", f"one of {', '.join(SAMPLES)}", f"try {name}={SAMPLE_PREFIX}astronaut")
-    return picture_from_array(getattr(skimage.data, sample)())
-
-
 def _observe(image: NDArray[np.float64], operator: "Operator") -> NDArray[np.float64]:
     """Apply an operator to (H, W, C)."""
     with torch.no_grad():
@@ -223,69 +199,10 @@ def _enlarged(picture: Picture, shape: tuple[int, int, int]) -> Picture:
     """Make a picture like the image (H, W, C) that it is an observation of."""
     height, width, channels = shape
     if (height, width) != (picture.height, picture.width):
-        picture = _resize(picture, [height, width])
+        picture = resize_picture(picture, [height, width])
     if channels == picture.samples.shape[2]:
         return picture
     return picture.with_unit(picture.to_unit().mean(axis=2, keepdims=True).repeat(channels, axis=2))
-
-
-def _crop(picture: Picture, crop: int | Sequence[int] | None, scale: int = 1) -> Picture:
-    """Cut out a part; what ``crop`` counts are blocks of ``scale`` × ``scale`` pixels."""
-    if crop is None:
-        return picture
-    height, width = picture.height // scale, picture.width // scale
-    if isinstance(crop, int):
-        side = check_integer("image.crop", crop, 1, example=128)
-        top, left, rows, columns = (height - side) // 2, (width - side) // 2, side, side
-    else:
-        top, left, rows, columns = _whole_numbers("image.crop", crop, 4, "[top,left,height,width]")
-    if top < 0 or left < 0 or rows < 1 or columns < 1 or top + rows > height or left + columns > width:
-        raise UserError(
-            f"image.crop={_plain(crop)}",
-            f"a part of the picture of {height}x{width} pixels",
-            f"try image.crop={min(height, width)}",
-        )
-    return picture.cropped(*(scale * edge for edge in (top, left, rows, columns)))
-
-
-def _resize(picture: Picture, size: int | Sequence[int] | None, scale: int = 1) -> Picture:
-    """Resize; what ``size`` counts are blocks of ``scale`` × ``scale`` pixels."""
-    if size is None:
-        return picture
-    if isinstance(size, int):
-        longest = check_integer("image.size", size, 1, example=512)
-        ratio = longest / max(picture.height, picture.width)
-        rows, columns = max(1, round(picture.height * ratio)), max(1, round(picture.width * ratio))
-    else:
-        rows, columns = _whole_numbers("image.size", size, 2, "[height,width]")
-        check_integer("image.size", min(rows, columns), 1, example=512)
-    rows, columns = scale * rows, scale * columns
-    if rows * columns > LARGEST_AREA:
-        raise UserError(f"image.size={_plain(size)}", "at most 178 megapixels", "try image.size=512")
-
-    def scaled(image: NDArray[np.float64]) -> NDArray[np.float64]:
-        result: NDArray[np.float64] = skimage.transform.resize(image, (rows, columns), order=3, anti_aliasing=True)  # type: ignore[no-untyped-call]
-        return result
-
-    resized = picture.with_unit(scaled(picture.to_unit()))
-    if picture.alpha is None:
-        return resized
-    alpha = Picture(picture.alpha[:, :, None])
-    return replace(resized, alpha=alpha.with_unit(scaled(alpha.to_unit())).samples[:, :, 0])
-
-
-def _whole_numbers(name: str, value: object, count: int, form: str) -> list[int]:
-    numbers = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else []
-    if len(numbers) != count or not all(isinstance(n, int) and not isinstance(n, bool) for n in numbers):
-        raise UserError(f"{name}={_plain(value)}", f"a whole number or {form}", f"try '{name}={form}' with numbers")
-    return numbers
-
-
-def _plain(value: object) -> str:
-    """Write a list as the user would, without blanks."""
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        value = list(value)
-    return str(value).replace(" ", "")
 
 
 def _describe(shape: tuple[int, ...]) -> str:

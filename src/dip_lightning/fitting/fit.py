@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import Timer
 
 from dip_lightning.callbacks import Checkpoint, Detection, DivergenceGuard, FitProgress, Interrupt
 from dip_lightning.callbacks.fit_state import capture
@@ -256,6 +257,11 @@ def _run(fit: Fit, state: CheckpointContent | None) -> tuple[float, UserError | 
         for callback in fit.trainer.callbacks:  # type: ignore[attr-defined]
             callback.on_train_end(fit.trainer, fit.module)
     if fit.trainer.global_step == 0:
+        timer = fit.find(Timer)
+        if timer is not None and (timer.time_remaining() or 0) <= 0:
+            raise UserError(
+                f"trainer.max_time of {timer.time_elapsed():.0f} s", "time for an iteration", "give it more"
+            )
         raise KeyboardInterrupt
     seconds = time.perf_counter() - started + (0.0 if state is None else state["seconds"])
     return seconds, told

@@ -1,0 +1,125 @@
+"""Which picture, which part of it, and in which size."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import skimage.data
+import skimage.transform
+from numpy.typing import NDArray
+
+from dip_lightning.checks import check_integer
+from dip_lightning.data.image_io import read_image
+from dip_lightning.data.picture import LARGEST_AREA, Picture, picture_from_array
+from dip_lightning.errors import UserError
+
+__all__ = ["SAMPLES", "SAMPLE_PREFIX", "crop_picture", "read_source", "resize_picture"]
+
+# Photographs that scikit-image brings along; `image.path=skimage:NAME` picks one.
+SAMPLES = ("astronaut", "camera", "chelsea", "coffee", "coins", "moon", "rocket", "brick", "grass", "gravel")
+
+SAMPLE_PREFIX = "skimage:"
+
+
+def read_source(path: str | Path | NDArray[np.generic], name: str = "image.path") -> Picture:
+    """Read a picture: a file, a sample of scikit-image, or an array.
+
+    Args:
+        path: What it is.
+        name: The setting, for messages.
+
+    Raises:
+        UserError: There is no such picture, or none that can be read.
+    """
+    if isinstance(path, np.ndarray):
+        return picture_from_array(path)
+    if not isinstance(path, (str, Path)):
+        raise UserError(f"{name}={path}", "the name of an image file", f"try {name}=photo.png")
+    path = str(path)
+    if not path:
+        raise UserError(f"{name}=", "the name of an image file", f"try {name}=photo.png")
+    if path.startswith(("http:/", "https:/", "ftp:/")):
+        raise UserError(f"{name}={path}", "a file on this machine", "download it first")
+    if not path.startswith(SAMPLE_PREFIX):
+        return read_image(path)
+    sample = path.removeprefix(SAMPLE_PREFIX)
+    if sample not in SAMPLES:
+        raise UserError(f"{name}={path}", f"one of {', '.join(SAMPLES)}", f"try {name}={SAMPLE_PREFIX}astronaut")
+    return picture_from_array(getattr(skimage.data, sample)())
+
+
+def crop_picture(picture: Picture, crop: int | Sequence[int] | None, scale: int = 1) -> Picture:
+    """Cut out a part.
+
+    Args:
+        picture: The whole.
+        crop: Side of the central square, or ``[top, left, height, width]``; None for all.
+        scale: What ``crop`` counts are blocks of so many pixels a side.
+
+    Raises:
+        UserError: There is no such part.
+    """
+    if crop is None:
+        return picture
+    height, width = picture.height // scale, picture.width // scale
+    if isinstance(crop, int):
+        side = check_integer("image.crop", crop, 1, example=128)
+        top, left, rows, columns = (height - side) // 2, (width - side) // 2, side, side
+    else:
+        top, left, rows, columns = _whole_numbers("image.crop", crop, 4, "[top,left,height,width]")
+    if top < 0 or left < 0 or rows < 1 or columns < 1 or top + rows > height or left + columns > width:
+        raise UserError(
+            f"image.crop={_plain(crop)}",
+            f"a part of the picture of {height}x{width} pixels",
+            f"try image.crop={min(height, width)}",
+        )
+    return picture.cropped(*(scale * edge for edge in (top, left, rows, columns)))
+
+
+def resize_picture(picture: Picture, size: int | Sequence[int] | None, scale: int = 1) -> Picture:
+    """Resize, with an antialiasing filter and cubic interpolation.
+
+    Args:
+        picture: As it is.
+        size: Longest side, or ``[height, width]``; None to leave it.
+        scale: What ``size`` counts are blocks of so many pixels a side.
+
+    Raises:
+        UserError: It makes no sense, or is beyond 178 megapixels.
+    """
+    if size is None:
+        return picture
+    if isinstance(size, int):
+        longest = check_integer("image.size", size, 1, example=512)
+        ratio = longest / max(picture.height, picture.width)
+        rows, columns = max(1, round(picture.height * ratio)), max(1, round(picture.width * ratio))
+    else:
+        rows, columns = _whole_numbers("image.size", size, 2, "[height,width]")
+        check_integer("image.size", min(rows, columns), 1, example=512)
+    rows, columns = scale * rows, scale * columns
+    if rows * columns > LARGEST_AREA:
+        raise UserError(f"image.size={_plain(size)}", "at most 178 megapixels", "try image.size=512")
+
+    def scaled(image: NDArray[np.float64]) -> NDArray[np.float64]:
+        result: NDArray[np.float64] = skimage.transform.resize(image, (rows, columns), order=3, anti_aliasing=True)  # type: ignore[no-untyped-call]
+        return result
+
+    resized = picture.with_unit(scaled(picture.to_unit()))
+    if picture.alpha is None:
+        return resized
+    alpha = Picture(picture.alpha[:, :, None])
+    return replace(resized, alpha=alpha.with_unit(scaled(alpha.to_unit())).samples[:, :, 0])
+
+
+def _whole_numbers(name: str, value: object, count: int, form: str) -> list[int]:
+    numbers = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else []
+    if len(numbers) != count or not all(isinstance(n, int) and not isinstance(n, bool) for n in numbers):
+        raise UserError(f"{name}={_plain(value)}", f"a whole number or {form}", f"try '{name}={form}' with numbers")
+    return numbers
+
+
+def _plain(value: object) -> str:
+    """Write a list as the user would, without blanks."""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        value = list(value)
+    return str(value).replace(" ", "")
