@@ -1,6 +1,7 @@
 """Which picture, which part of it, and in which size."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
