@@ -75,7 +75,7 @@ def test_an_interrupted_folder_goes_on_where_it_was(
 
     def interrupt(self: OutputEMA, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         average(self, trainer, module, outputs, batch, batch_idx)
-        if batch_idx == 3 and module.problem.observation.shape[-2:] == (40, 32):  # b.jpg
+        if batch_idx == 3 and module.problem.observation.shape[-2:] == (32, 40):  # b.jpg
             os.kill(os.getpid(), signal.SIGINT)
 
     with monkeypatch.context() as patch:

@@ -6,6 +6,7 @@ import os
 import pickle
 import shutil
 import signal
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -178,6 +179,10 @@ def test_tensorboard_shows_one_curve(dip: Dip, killed: Path) -> None:
     # The events of iterations 28 and 29, after the checkpoint, are on the disk: the block that ends with 29 was logged.
     before = EventAccumulator(str(killed), size_guidance={"scalars": 0}).Reload()
     assert [event.step for event in before.Scalars("loss")] == list(range(30))
+    # TensorBoard orders its files by the second in their names.
+    begun = max(int(file.name.split(".")[3]) for file in killed.glob("events.out.tfevents*"))
+    while int(time.time()) <= begun:
+        time.sleep(0.05)
     assert dip("resume=run").code == 0
     events = EventAccumulator(str(killed), size_guidance={"scalars": 0, "images": 0}).Reload()
     for tag in ("loss", "psnr/one_pass", "psnr/averaged", "psnr/observation"):
