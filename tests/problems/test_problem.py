@@ -199,3 +199,14 @@ def test_what_is_fitted_is_the_image_and_not_what_is_seen_of_it() -> None:
     assert float((shaded - problem.observation).square().mean()) < 0.5 * float(problem.observation.var())
     # Where next to nothing is seen, the image is still as bright as it is elsewhere.
     assert float(module.iterate.one_pass[..., 0, :].mean()) == pytest.approx(0.5, abs=0.15)
+
+
+def test_lost_samples_may_be_no_numbers() -> None:
+    known = torch.ones(1, 1, 4, 4)
+    known[..., 0, 1] = 0
+    whole = torch.rand((1, 3, 4, 4), generator=torch.Generator().manual_seed(1))
+    lost = torch.where(known == 0, torch.nan, whole)
+    prediction = torch.full_like(whole, 0.5)
+    one, other = Problem(lost, known=known), Problem(whole, known=known)
+    assert float(one.data_loss(prediction)) == float(other.data_loss(prediction))
+    assert float(one.fidelity(prediction)) == float(other.fidelity(prediction))

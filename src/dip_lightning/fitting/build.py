@@ -159,6 +159,8 @@ def build_data(cfg: DictConfig, pictures: Sources, own: Own) -> ImageSource:
 def _build_prior(cfg: DictConfig, observation: Observation, own: Own, channels: int | None = None) -> Prior:
     """Build the prior; the switches at the top of the configuration win over those of the model."""
     if isinstance(own.model, Prior):
+        if own.input is not None:
+            raise UserError("input= beside a whole Prior", "one of them", "give the Prior its policy")
         return deepcopy(own.model)
     policy = own.input
     if policy is None:
@@ -206,7 +208,10 @@ def _optimizer_factory(cfg: DictConfig, precision: Precision, device: torch.devi
     check_number("lr", cfg.lr, 0, low_open=True, example=0.01)
     # A gradient scaler (fp16) hands its scale to a fused step, which Lightning then cannot look into; nor does it clip
     # the gradients of one in a mixed precision.
-    fusible = str(cfg.optimizer.get("_target_")).removeprefix("torch.optim.") in ("Adam", "AdamW")
+    kind = str(cfg.optimizer.get("_target_")).removeprefix("torch.optim.")
+    if kind == "LBFGS" and precision.lightning == "16-mixed":
+        raise UserError("optimizer=lbfgs with precision=fp16", "another of the two", "try precision=bf16")
+    fusible = kind in ("Adam", "AdamW")
     clipped_mixed = precision.lightning == "bf16-mixed" and cfg.trainer.get("gradient_clip_val") is not None
     fused = fusible and precision.lightning != "16-mixed" and not clipped_mixed and device.type in ("cpu", "cuda")
     options = {"fused": True} if fused and not {"fused", "foreach"} & {*cfg.optimizer} else {}

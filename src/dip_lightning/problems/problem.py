@@ -65,7 +65,7 @@ class Problem(nn.Module):
             clean: The image that the fit is measured against.
             operator: An :class:`Operator`, or any function or module of an image; None for the identity.
             data_term: What compares A(x) with y.
-            known: Which samples were measured; None for what the operator says, or else all.
+            known: Which samples were measured; None for what the operator says, or else all. The others may be NaN.
             regularizers: Terms on x.
             sigma: The noise's standard deviation.
             shape: (C, H, W) of x; None for what the operator says, or else that of the observation.
@@ -84,11 +84,15 @@ class Problem(nn.Module):
         self._terms = nn.ModuleList(term for term in self.regularizers.values() if isinstance(term, nn.Module))
         if known is None and isinstance(operator, Operator):
             known = operator.known(observation)
+        known_weight = _weight(known, observation)
+        weight = known_weight if used is None else _weight(used, observation)
+        if known is not None:
+            # What a file says of samples that were lost, NaN often, must not count: 0 times NaN would.
+            observation = torch.where((known == 0) & ~torch.isfinite(observation), 0.0, observation)
         images = {"observation": observation, "target": target, "known": known, "used": used, "clean": clean}
         for name, image in images.items():
             self.register_buffer(name, image, persistent=False)
-        self.register_buffer("known_weight", _weight(known, observation), persistent=False)
-        weight = self.known_weight if used is None else _weight(used, observation)
+        self.register_buffer("known_weight", known_weight, persistent=False)
         self.register_buffer("weight", weight, persistent=False)
         if shape is None and isinstance(operator, Operator):
             shape = operator.image_shape(seen)
