@@ -88,7 +88,7 @@ CHANGES: dict[str, tuple[Any, ...]] = {
     "stopping.patience": (12, STOPPING),
     "stopping.check_every": (100, STOPPING),
     "stopping.drop_db": (
-        0.01,
+        3,
         [*TINY_UNET, "stopping=past_peak", "stopping.min_iterations=5", "lr=0.1", "alpha=0.5", "iterations=300"],
     ),
     "stopping.rules.wmv.window": (7, STOPPING),
