@@ -27,6 +27,10 @@ class UniformInput:
 class InputPolicy(nn.Module):
     """Says what the network gets in an iteration. What it remembers is a buffer, and so a part of checkpoints.
 
+    A kind of it writes ``forward(z, iteration, estimate)``, which returns the input, (1, C_z, H_z, W_z), and waits for
+    nothing: of ``z`` as it was drawn, the number of the iteration from 0, and the one-pass output of the iteration
+    before, (1, C, H, W), None before the first.
+
     Attributes:
         std: Standard deviation of the fresh noise on z; None where that is not what the policy does.
     """
@@ -43,19 +47,6 @@ class InputPolicy(nn.Module):
         Raises:
             UserError: Such a z does not suit the policy.
         """
-
-    def forward(self, z: Tensor, iteration: int, estimate: Tensor | None) -> Tensor:
-        """Return the network's input; nothing here may wait for the device.
-
-        Args:
-            z: What was drawn, (1, C_z, H_z, W_z).
-            iteration: Which iteration, from 0.
-            estimate: The one-pass output of the iteration before, (1, C, H, W); None before the first.
-
-        Returns:
-            (1, C_z, H_z, W_z).
-        """
-        raise NotImplementedError
 
     def unperturbed(self, z: Tensor) -> Tensor:
         """Return the input without fresh noise, for evaluation."""

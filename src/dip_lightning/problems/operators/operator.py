@@ -10,6 +10,8 @@ __all__ = ["FunctionOperator", "Identity", "Operator"]
 class Operator(nn.Module):
     """The forward operator A: maps an image x (1, C, H, W) to what is observed of it, A(x) (1, C_y, H_y, W_y).
 
+    A kind of it writes ``forward``, of one tensor, and what else it knows of itself.
+
     Attributes:
         scale: Pixels of the image for one of the observation, along each side, where A looks at no others: what tiles
             are aligned to. None where A is not local, so that an image cannot be cut.
@@ -31,10 +33,6 @@ class Operator(nn.Module):
     def known(self, observation: Tensor) -> Tensor | None:
         """Return which samples of an observation were measured: (1, 1 or C_y, H_y, W_y), 1 or 0; None for all."""
         return None
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Map the image to what is observed."""
-        raise NotImplementedError
 
 
 class Identity(Operator):
