@@ -384,3 +384,11 @@ def test_what_is_seen_of_an_object_is_compared_when_a_fit_goes_on(tmp_path: Path
     cfg = compose_config([*TINY_UNET])
     with pytest.raises(UserError, match=r"begin the fit anew|go on from Python"):
         fit_picture(cfg, tmp_path, resume=tmp_path / "checkpoints" / "last.ckpt")
+
+
+@pytest.mark.parametrize(
+    "options", [{"regularizers": "tv"}, {"data_term": "l1"}, {"overrides": ["image.crop=16"]}, {"degradation": "shot"}]
+)
+def test_what_a_whole_problem_says_is_not_said_twice(options: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="beside a whole problem"):
+        restore(problem=Problem(torch.rand(1, 3, 16, 16)), **options)

@@ -62,6 +62,15 @@ def restore(
     own = Own.take(settings)
     if (image is None) != isinstance(own.problem, Problem):
         raise UserError("an image and a whole problem, or neither", "one of them", "leave the image out, or problem=")
+    if isinstance(own.problem, Problem):
+        # All of it is said by the problem itself; what is said twice would be passed over.
+        said = ("data_term", "degradation", "regularizers", "image.", "problem")
+        given = [*own.describe(), *settings, *(override.lstrip("+~") for override in overrides or [])]
+        for name in given:
+            if name != "problem" and name.startswith(said):
+                raise UserError(
+                    f"{name} beside a whole problem", "one of them", "leave it out, or give it to the Problem"
+                )
     arguments = [f"{name}={'null' if value is None else value}" for name, value in settings.items()]
     arguments += overrides or []
     if not progress:

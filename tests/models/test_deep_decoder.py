@@ -10,6 +10,7 @@ from torch import nn
 
 import dip_lightning
 from dip_lightning import DeepImagePrior, Prior, Problem, UserError, models
+from dip_lightning.errors import UserError
 from dip_lightning.models import DeepDecoder
 from tests.small import fit, picture
 
@@ -23,7 +24,7 @@ def test_it_has_as_many_parameters_as_published(channels: int, count: int) -> No
 
 @pytest.mark.parametrize(
     ("height", "width", "expected"),
-    [(64, 96, (8, 2, 3)), (33, 64, (8, 2, 2)), (32, 31, (8, 1, 1)), (65, 40, (8, 3, 2))],
+    [(64, 96, (8, 2, 3)), (33, 64, (8, 2, 2)), (65, 40, (8, 3, 2))],
 )
 def test_z_is_a_thirty_second_of_the_image(height: int, width: int, expected: tuple[int, int, int]) -> None:
     module = DeepImagePrior(Prior(DeepDecoder(channels=8)), Problem(picture(3, height, width)))
@@ -87,3 +88,9 @@ def test_nobody_outside_models_asks_which_network_it_is() -> None:
                 kinds = {getattr(kind, "id", getattr(kind, "attr", "")) for kind in ast.walk(node.args[1])}
                 asked += [f"{path}:{node.lineno}"] if kinds & NETWORKS else []
     assert not asked
+
+
+def test_an_image_of_a_single_pixel_of_z_is_refused() -> None:
+    with pytest.raises(UserError, match=r"32x64 pixels .* at least 33 pixels on each side; try model\.levels=4"):
+        DeepImagePrior(Prior(DeepDecoder(channels=8)), Problem(picture(3, 32, 64)))
+    assert DeepImagePrior(Prior(DeepDecoder(channels=8, levels=4)), Problem(picture(3, 32, 64))).prior.z.shape[2] == 2

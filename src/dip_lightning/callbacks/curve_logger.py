@@ -59,7 +59,9 @@ class CurveLogger(pl.Callback):
             for offset in range(stop - self._logged):
                 # What was not measured in an iteration is NaN, which is the one value unlike itself.
                 row = {
-                    name.replace("psnr_", "psnr/", 1).replace("stopping_", "stopping/", 1): float(values[offset])
+                    name.replace("psnr_", "psnr/", 1)
+                    .replace("stopping_", "stopping/", 1)
+                    .replace("regularizer_", "regularizer/", 1): float(values[offset])
                     for name, values in block.items()
                     if values[offset] == values[offset]
                 }

@@ -208,6 +208,8 @@ def _optimizer_factory(cfg: DictConfig, precision: Precision, device: torch.devi
     check_number("lr", cfg.lr, 0, low_open=True, example=0.01)
     # A gradient scaler (fp16) hands its scale to a fused step, which Lightning then cannot look into; nor does it clip
     # the gradients of one in a mixed precision.
+    if cfg.optimizer.get("_target_") is None:
+        raise UserError("optimizer=other alone", "its class", "try +optimizer._target_=torch.optim.RAdam")
     kind = str(cfg.optimizer.get("_target_")).removeprefix("torch.optim.")
     if kind == "LBFGS" and precision.lightning == "16-mixed":
         raise UserError("optimizer=lbfgs with precision=fp16", "another of the two", "try precision=bf16")

@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from dip_lightning.checks import check_integer, check_number
+from dip_lightning.errors import UserError
 from dip_lightning.models.layers import conv, make_activation, make_dropout, make_output
 from dip_lightning.models.network import Network
 from dip_lightning.models.resampling import double
@@ -66,6 +67,20 @@ class DeepDecoder(Network):
     def input_shape(self, height: int, width: int) -> tuple[int, int, int]:
         """Return (C_z, ⌈H/2^levels⌉, ⌈W/2^levels⌉)."""
         return self.input_channels, -(-height // self.multiple), -(-width // self.multiple)
+
+    def check_size(self, height: int, width: int) -> None:
+        """Refuse an image that arises from a single pixel, which batch statistics make constant.
+
+        Raises:
+            UserError: It is no larger than 2^levels on a side.
+        """
+        side = min(height, width)
+        if side <= self.multiple:
+            raise UserError(
+                f"an image of {height}x{width} pixels with model=deep_decoder of {len(self.units) - 1} levels",
+                f"at least {self.multiple + 1} pixels on each side",
+                f"try model.levels={max(1, (side - 1).bit_length() - 1)}",
+            )
 
     def forward(self, z: Tensor) -> Tensor:
         """Map (N, C_z, h, w) to (N, output_channels, 2^levels · h, 2^levels · w), in (0, 1) behind a sigmoid."""

@@ -89,6 +89,10 @@ class Problem(nn.Module):
         if known is not None:
             # What a file says of samples that were lost, NaN often, must not count: 0 times NaN would.
             observation = torch.where((known == 0) & ~torch.isfinite(observation), 0.0, observation)
+        if not torch.isfinite(observation).all():
+            raise UserError(
+                "an observation with NaN or infinite samples", "numbers", "give known=, 0 where they are lost"
+            )
         images = {"observation": observation, "target": target, "known": known, "used": used, "clean": clean}
         for name, image in images.items():
             self.register_buffer(name, image, persistent=False)
