@@ -10,7 +10,6 @@ from torch import nn
 
 import dip_lightning
 from dip_lightning import DeepImagePrior, Prior, Problem, UserError, models
-from dip_lightning.errors import UserError
 from dip_lightning.models import DeepDecoder
 from tests.small import fit, picture
 

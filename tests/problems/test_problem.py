@@ -215,5 +215,5 @@ def test_lost_samples_may_be_no_numbers() -> None:
 def test_an_observation_with_a_sample_that_is_no_number_needs_a_mask() -> None:
     whole = torch.rand(1, 3, 4, 4)
     whole[0, 0, 1, 2] = torch.nan
-    with pytest.raises(UserError, match="NaN or infinite samples: .* known="):
+    with pytest.raises(UserError, match=r"NaN or infinite samples: .* known="):
         Problem(whole)
