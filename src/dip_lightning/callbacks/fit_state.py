@@ -2,9 +2,9 @@
 
 A fit may go on in another precision than it was captured in: numbers are then converted, and nothing else changes.
 
-Lightning's own way, ``fit(ckpt_path=...)``, cannot carry it: it reads before the callbacks prepare the problem, counts
-the batches of a loader that begins at 0, and knows neither the curves, the last outputs nor the random states. The names
-that both have are Lightning's, so that ``load_from_checkpoint`` reads the file.
+Lightning's own way, ``fit(ckpt_path=...)``, cannot carry it: it reads before the callbacks prepare the problem,
+counts the batches of a loader that begins at 0, and knows neither the curves, the last outputs nor the random
+states. The names that both have are Lightning's, so that ``load_from_checkpoint`` reads the file.
 """
 
 from collections.abc import Callable
