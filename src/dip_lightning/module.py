@@ -95,7 +95,7 @@ class DeepImagePrior(pl.LightningModule):
             optimizer: Makes the optimiser of the fitted tensors, ``partial(torch.optim.Adam, lr=0.01)``; None for that.
             scheduler: Makes a learning rate scheduler of the optimiser, stepped once an iteration; None for none.
             select: Which output is handed back.
-            seed: Seed of z, independent of the network's own initialisation.
+            seed: Seed of z, of the noise on it and of dropout, each drawn apart; the network comes with its weights.
             program: ``prior.network.forward`` as one program, for the iterations; None to call the network. The
                 LightningModule itself is never compiled.
 
@@ -127,7 +127,9 @@ class DeepImagePrior(pl.LightningModule):
 
     def train_dataloader(self) -> DataLoader[int]:
         """Count the iterations: a batch is a number."""
-        return DataLoader(range(self.first_iteration, self.iterations), batch_size=None)  # type: ignore[arg-type]
+        counted = range(self.first_iteration, self.iterations)
+        # With a generator, since it would otherwise draw a number of the process's own, which it has no use for.
+        return DataLoader(counted, batch_size=None, generator=torch.Generator())  # type: ignore[arg-type]
 
     def val_dataloader(self) -> list[int]:
         """Give Lightning's own callbacks, such as ``EarlyStopping``, an end of validation to look at the metrics."""

@@ -10,6 +10,7 @@ from dip_lightning import DeepImagePrior, Prior, Problem, UserError
 from dip_lightning.callbacks import DivergenceGuard
 from dip_lightning.models import Network, UNet
 from dip_lightning.priors import Perturbed
+from dip_lightning.system.randomness import derived_seed
 from tests.small import SIDE, fit, network, picture
 
 
@@ -36,7 +37,7 @@ def test_a_draw_is_asked_for_the_network_s_shape_with_a_generator_of_the_seed() 
 
     DeepImagePrior(Prior(network(), draw=draw, input_channels=4), Problem(picture(height=8)), seed=7)
     DeepImagePrior(Prior(UNet(channels=4, levels=1, input_channels=5), draw=draw), Problem(picture()), seed=8)
-    assert asked == [((4, 8, SIDE), 7), ((5, SIDE, SIDE), 8)]
+    assert asked == [((4, 8, SIDE), derived_seed(7, "z")), ((5, SIDE, SIDE), derived_seed(8, "z"))]
 
 
 @pytest.mark.parametrize("callbacks", [(), (DivergenceGuard(snapshot_every=1),)])

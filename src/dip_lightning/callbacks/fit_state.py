@@ -39,7 +39,7 @@ def capture(trainer: pl.Trainer, module: DeepImagePrior) -> FitState:
         "callbacks": {callback.state_key: callback.state_dict() for callback in callbacks},
         "iterate": dict(vars(module.iterate)),
         "curves": module.curves.state_dict(),
-        "random": {"cpu": torch.get_rng_state()},
+        "random": {"cpu": torch.get_rng_state(), "streams": module.prior.random.state_dict()},
     }
     if module.device.type == "cuda":
         state["random"]["cuda"] = torch.cuda.get_rng_state(module.device)
@@ -72,6 +72,7 @@ def put_back(state: FitState, trainer: pl.Trainer, module: DeepImagePrior) -> No
             callback.load_state_dict(state["callbacks"][callback.state_key])
         callback.on_load_checkpoint(trainer, module, cast(dict[str, Any], state))
     # Last: nothing may draw a number between this and the next iteration.
+    module.prior.random.load_state_dict(random["streams"])
     torch.set_rng_state(random["cpu"])
     if module.device.type == "cuda" and "cuda" in random:
         torch.cuda.set_rng_state(random["cuda"], module.device)

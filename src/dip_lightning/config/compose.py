@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,10 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 __all__ = ["compose_config", "config_folder", "register_resolvers"]
+
+
+# Hydra composes with a state of the process, which two threads would share.
+_composing = threading.RLock()
 
 
 def config_folder() -> Path:
@@ -68,12 +73,13 @@ def compose_config(overrides: Sequence[str] = ()) -> DictConfig:
     Raises:
         hydra.errors.HydraException: An override is wrong.
     """
-    register_resolvers()
-    # Inside a Hydra application there is one already; it is put back when the block ends.
-    before = GlobalHydra.instance().hydra
-    GlobalHydra.instance().clear()
-    try:
-        with initialize_config_dir(str(config_folder()), version_base="1.3", job_name="dip"):
-            return compose("config", overrides=list(overrides))
-    finally:
-        GlobalHydra.instance().hydra = before
+    with _composing:
+        register_resolvers()
+        # Inside a Hydra application there is one already; it is put back when the block ends.
+        before = GlobalHydra.instance().hydra
+        GlobalHydra.instance().clear()
+        try:
+            with initialize_config_dir(str(config_folder()), version_base="1.3", job_name="dip"):
+                return compose("config", overrides=list(overrides))
+        finally:
+            GlobalHydra.instance().hydra = before

@@ -34,6 +34,7 @@ from dip_lightning.priors import Prior, UniformInput
 from dip_lightning.problems import DATA_TERMS, Operator, Problem
 from dip_lightning.problems.operators.operator import FunctionOperator
 from dip_lightning.system import environment
+from dip_lightning.system.randomness import drawn_with, seed_all_else
 
 __all__ = ["Fit", "Sources", "build_data", "build_fit"]
 
@@ -105,9 +106,10 @@ def build_fit(
         data.take(observation)
     trainer = build_trainer(cfg, run_folder, precision, first, own)
     precision.check_device(trainer.strategy.root_device)
-    # Drawing the weights is the first thing that the seed decides.
-    torch.manual_seed(seed)
-    prior, problem = _build_prior(cfg, data.observation, own), _build_problem(cfg, data.observation, own)
+    with drawn_with(seed, "weights"):
+        prior = _build_prior(cfg, data.observation, own)
+    problem = _build_problem(cfg, data.observation, own)
+    seed_all_else(seed)
     pixels, device = math.prod(problem.shape[1:]), trainer.strategy.root_device
     module = DeepImagePrior(
         prior,

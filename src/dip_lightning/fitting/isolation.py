@@ -9,6 +9,7 @@ import torch
 
 from dip_lightning.system.allocator import memory_kept
 from dip_lightning.system.loggers import quiet_writers
+from dip_lightning.system.randomness import global_numbers_kept
 
 __all__ = ["isolated"]
 
@@ -33,9 +34,7 @@ def isolated() -> Iterator[None]:
         with warnings.catch_warnings():
             for remark in _REMARKS:
                 warnings.filterwarnings("ignore", message=f".*{remark}")
-            # Named, since fork_rng otherwise wakes every GPU of the machine.
-            used = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
-            with torch.random.fork_rng(devices=used), quiet_writers(), memory_kept():
+            with global_numbers_kept(), quiet_writers(), memory_kept():
                 yield
     finally:
         logger.setLevel(level)

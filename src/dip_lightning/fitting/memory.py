@@ -19,6 +19,7 @@ from dip_lightning.precision import LIGHTNING_PRECISIONS
 from dip_lightning.priors import Prior
 from dip_lightning.stopping import WindowedVariance
 from dip_lightning.system import environment
+from dip_lightning.system.randomness import drawn_with
 
 __all__ = ["MemoryEstimate", "check_memory", "estimate_memory", "is_out_of_memory", "measure_step"]
 
@@ -123,7 +124,8 @@ def measure_step(
     copied = copy.deepcopy(prior.network).to(device=device, dtype=weights).train()
     sides = prior.trial_sides
     shapes = [(1, *prior.input_shape(side, side)) for side in sides]
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    on_gpu = torch.random.fork_rng(devices=[device]) if device.type == "cuda" else contextlib.nullcontext()
+    with drawn_with(0, "trial"), on_gpu:
         peaks = [_meter_step(copied, shape, device, weights, autocast) for shape in shapes]
     per_pixel = (peaks[1] - peaks[0]) / (sides[1] ** 2 - sides[0] ** 2)
     return StepMemory(peaks[0] - per_pixel * sides[0] ** 2, per_pixel)
@@ -223,7 +225,7 @@ def _cheaper(fit: Fit, estimate: MemoryEstimate, available: float) -> str:
         ways.append(f"precision={cheaper[1]}")
     channels = int(fit.settings.structure["channels"]) // 2
     while channels >= 16:
-        with torch.random.fork_rng(devices=[]):
+        with drawn_with(0, "weights"):
             prior = fit.build_narrower(channels)
         if estimate_memory(fit, prior=prior).more <= available:
             ways.append(f"model.channels={channels}")

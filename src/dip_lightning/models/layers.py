@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from dip_lightning.checks import check_choice, check_number
 from dip_lightning.models.resampling import ReflectConv2d
+from dip_lightning.system.randomness import Randomness
 
 __all__ = [
     "ACTIVATIONS",
@@ -15,7 +16,9 @@ __all__ = [
     "DROPOUT_PLACES",
     "OUTPUTS",
     "PADDINGS",
+    "ChannelDropout",
     "Dropout",
+    "DropoutLayer",
     "PointwiseSampling",
     "ResidualBlock",
     "conv",
@@ -41,29 +44,59 @@ PADDINGS: dict[str, type[nn.Conv2d]] = {"reflect": ReflectConv2d, "zeros": nn.Co
 DROPOUT_PLACES = ("block", "layer")
 
 
-class Dropout(nn.Dropout):
+class DropoutLayer:
+    """What draws its numbers from the fit that it is a part of.
+
+    Attributes:
+        random: The streams of random numbers of the fit, set by the prior; None for the process's own.
+    """
+
+    random: Randomness | None = None
+
+    def generator(self, device: torch.device) -> torch.Generator | None:
+        """Return where the numbers come from; None for the process's own."""
+        return None if self.random is None else self.random.generator("dropout", device)
+
+
+class Dropout(DropoutLayer, nn.Dropout):
     """``nn.Dropout``, whose numbers are drawn several times as fast on a CPU: four from each 64 random bits.
 
-    The probability is rounded to a multiple of 1/65536.
+    The probability is rounded to a multiple of 1/65536. In a compiled network the numbers are the process's own.
     """
 
     def forward(self, input: Tensor) -> Tensor:
         """Set activations of (N, C, H, W) to zero, while training, and scale the others by 1/(1 − p)."""
-        if not self.training or input.device.type != "cpu" or not input.is_contiguous(memory_format=_layout(input)):
+        if not self.training or torch.compiler.is_compiling():
             return super().forward(input)
+        generator = self.generator(input.device)
+        if input.device.type != "cpu" or not input.is_contiguous(memory_format=_layout(input)):
+            kept = torch.empty_like(input, dtype=torch.float32).bernoulli_(1 - self.p, generator=generator)
+            return input * kept.mul_(1 / (1 - self.p)).to(input.dtype)
         count = input.numel()
-        bits = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)[:count]
-        dropped = bits < min(round(self.p * 65536), 65535) - 32768
+        bits = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None, generator=generator)
+        dropped = bits.view(torch.int16)[:count] < min(round(self.p * 65536), 65535) - 32768
         scale = torch.where(dropped, input.new_zeros(()), input.new_tensor(1 / (1 - self.p)))
         # Numbers for one run of memory, whatever the order of the dimensions.
         return input * scale.as_strided(input.shape, input.stride())
+
+
+class ChannelDropout(DropoutLayer, nn.Dropout2d):
+    """``nn.Dropout2d``: sets whole channels to zero. In a compiled network the numbers are the process's own."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Set channels of (N, C, H, W) to zero, while training, and scale the others by 1/(1 − p)."""
+        if not self.training or torch.compiler.is_compiling():
+            return super().forward(input)
+        kept = torch.empty((*input.shape[:2], 1, 1), device=input.device)
+        kept.bernoulli_(1 - self.p, generator=self.generator(input.device))
+        return input * kept.mul_(1 / (1 - self.p)).to(input.dtype)
 
 
 def _layout(x: Tensor) -> torch.memory_format:
     return torch.contiguous_format if x.is_contiguous() else torch.channels_last
 
 
-DROPOUT_KINDS: dict[str, Callable[[float], nn.Module]] = {"element": Dropout, "channel": nn.Dropout2d}
+DROPOUT_KINDS: dict[str, Callable[[float], nn.Module]] = {"element": Dropout, "channel": ChannelDropout}
 
 # What stands behind the last convolution. Without a sigmoid the values are not bounded.
 OUTPUTS: dict[str, Callable[[], nn.Module]] = {"sigmoid": nn.Sigmoid, "linear": nn.Identity}

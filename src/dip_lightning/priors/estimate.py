@@ -71,7 +71,7 @@ class Estimate(InputPolicy):
             base = torch.zeros_like(z) if estimate is None else estimate
             # Of a fit that has left its course, what was there stays.
             base = torch.where(torch.isfinite(base), base, self.current)
-            self.current = base + self._sigmas[step] * torch.randn_like(base)
+            self.current = base + self._sigmas[step] * self.normal(base)
         return self.current
 
     def unperturbed(self, z: Tensor) -> Tensor:

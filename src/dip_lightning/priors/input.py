@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from dip_lightning.checks import check_number
+from dip_lightning.system.randomness import Randomness
 
 __all__ = ["InputPolicy", "Perturbed", "UniformInput"]
 
@@ -33,9 +34,24 @@ class InputPolicy(nn.Module):
 
     Attributes:
         std: Standard deviation of the fresh noise on z; None where that is not what the policy does.
+        random: The streams of random numbers of the fit, set by the prior; None outside of one.
     """
 
     std: float | None = None
+    random: Randomness | None = None
+
+    def normal(self, like: Tensor) -> Tensor:
+        """Draw from N(0, 1), of the fit's own stream: as large as ``like``, in its type and its order in memory."""
+        generator = None if self.random is None else self.random.generator("input noise", like.device)
+        batch, channels, height, width = like.shape
+        # Drawn in one run of memory whatever the layout of z: numbers in another order are drawn four times as slowly.
+        # In float32 whatever the precision, so that two precisions see the same noise.
+        if not like.is_contiguous() and like.is_contiguous(memory_format=torch.channels_last):
+            shape = (batch, height, width, channels)
+            drawn = like.new_empty(shape, dtype=torch.float32).normal_(generator=generator).permute(0, 3, 1, 2)
+        else:
+            drawn = like.new_empty(like.shape, dtype=torch.float32).normal_(generator=generator)
+        return drawn.to(like.dtype)
 
     def input_channels(self, image_channels: int) -> int | None:
         """Return how many channels z must have for an image of so many; None for what the network asks for."""
@@ -69,10 +85,4 @@ class Perturbed(InputPolicy):
         """Return z plus fresh noise."""
         if self.std == 0:
             return z
-        _, channels, height, width = z.shape
-        # Drawn in one run of memory whatever the layout of z: numbers in another order are drawn four times as slowly.
-        if z.is_contiguous(memory_format=torch.channels_last):
-            noise = z.new_empty((1, height, width, channels)).normal_(std=self.std).permute(0, 3, 1, 2)
-        else:
-            noise = z.new_empty((1, channels, height, width)).normal_(std=self.std)
-        return noise.add_(z)
+        return self.normal(z).mul_(self.std).add_(z)

@@ -6,8 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from dip_lightning.errors import UserError
+from dip_lightning.models.layers import DropoutLayer
 from dip_lightning.models.network import Network
 from dip_lightning.priors.input import InputPolicy, Perturbed, UniformInput
+from dip_lightning.system.randomness import Randomness
 
 __all__ = ["Prior"]
 
@@ -19,9 +21,11 @@ class Prior(nn.Module):
         network: Maps z to an image.
         policy: What z is in each iteration.
         z: What was drawn, (1, C_z, H_z, W_z); there after :meth:`start`.
+        random: The streams that z, the input noise and dropout are drawn from; likewise.
     """
 
     z: Tensor
+    random: Randomness
 
     def __init__(
         self,
@@ -76,7 +80,8 @@ class Prior(nn.Module):
             self.network.check_size(height, width)
         self._image_shape = image_shape
         shape = self.input_shape(height, width)
-        z = self._draw(shape, torch.Generator().manual_seed(seed))
+        self.random = Randomness(seed)
+        z = self._draw(shape, self.random.generator("z", torch.device("cpu")))
         if not isinstance(z, Tensor) or z.shape != (1, *shape):
             drawn = tuple(z.shape) if isinstance(z, Tensor) else z
             told = f"{(1, *shape)}, as (1, C_z, H_z, W_z)"
@@ -90,6 +95,10 @@ class Prior(nn.Module):
             self.z = nn.Parameter(z)
         else:
             self.register_buffer("z", z)
+        self.policy.random = self.random
+        for layer in self.network.modules():
+            if isinstance(layer, DropoutLayer):
+                layer.random = self.random
         self.policy.start(z, image_shape)
         if not self.fitted_parameters():
             raise UserError("a prior with nothing that is fitted", "some tensors", "try fitted=None, for all weights")

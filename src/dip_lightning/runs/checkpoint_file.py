@@ -31,7 +31,7 @@ FOLDER, NEWEST, PREVIOUS = "checkpoints", "last.ckpt", "previous.ckpt"
 _UNFINISHED = "unfinished.ckpt"
 
 # Raised by one when older programs could not make sense of what newer ones write, or newer ones of older.
-_FORMAT = 3
+_FORMAT = 4
 
 
 class FitDescription(TypedDict):
@@ -57,7 +57,7 @@ class FitState(TypedDict):
     iterate: dict[str, Any]
     curves: dict[str, Any]
     lr_schedulers: list[dict[str, Any]]  # of its scheduler, if there is one
-    random: dict[str, Any]  # the states of the generators: cpu, cuda
+    random: dict[str, Any]  # the states of the generators: cpu and cuda, the process's own, and the fit's streams
 
 
 class CheckpointContent(FitDescription, FitState):

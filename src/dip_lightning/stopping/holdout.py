@@ -10,6 +10,7 @@ from dip_lightning.errors import UserError
 from dip_lightning.problems.problem import Problem
 from dip_lightning.stateful import Stateful
 from dip_lightning.stopping.rule import check_noise
+from dip_lightning.system.randomness import derived_seed
 
 if TYPE_CHECKING:
     from dip_lightning.module import Iterate
@@ -67,7 +68,8 @@ class HeldOut(Stateful):
             told = f"stopping=holdout on {len(candidates)} known pixels"
             raise UserError(told, f"at least {2 * _FEWEST}", "try stopping=wmv")
         # Drawn on the host, so that every device holds the same pixels out.
-        order = torch.randperm(len(candidates), generator=torch.Generator().manual_seed(self.seed))
+        generator = torch.Generator().manual_seed(derived_seed(self.seed, "held out"))
+        order = torch.randperm(len(candidates), generator=generator)
         self._held = candidates[order[:count]].to(observation.device)
         kept = known.clone(memory_format=torch.contiguous_format)
         kept.reshape(-1, height * width)[:, self._held] = 0

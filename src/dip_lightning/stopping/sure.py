@@ -11,6 +11,7 @@ from dip_lightning.problems.data_terms import mse
 from dip_lightning.problems.problem import Problem
 from dip_lightning.stateful import Stateful
 from dip_lightning.stopping.rule import check_noise
+from dip_lightning.system.randomness import derived_seed
 
 if TYPE_CHECKING:
     from dip_lightning.module import Iterate
@@ -71,7 +72,7 @@ class Sure(Stateful):
         observation = problem.observation
         adapted = _STRONGEST * min(1.0, (_SAMPLES / observation.numel()) ** 0.5)
         self._alpha = adapted if self.alpha is None else self.alpha
-        generator = torch.Generator().manual_seed(self.seed)
+        generator = torch.Generator().manual_seed(derived_seed(self.seed, "perturbation of SURE"))
         noise = torch.randn(observation.shape, generator=generator) * sigma
         self._noise = noise.to(observation)
         self._variance = sigma**2
