@@ -98,7 +98,7 @@ def test_a_residual_block_adds_its_input() -> None:
 @pytest.mark.parametrize("network", HOURGLASSES)
 def test_skip_channels_zero_removes_the_skips(network: type[nn.Module]) -> None:
     with_skips, without = make(network), make(network, skip_channels=0)
-    assert len(without.skips) == 0
+    assert not list(without.skips.parameters())
     assert len(with_skips.skips) == 2
     assert shapes(without).keys() <= shapes(with_skips).keys()
     wide = make(network, skip_channels=5)
@@ -214,3 +214,24 @@ def test_an_image_too_small_for_the_levels_is_refused_with_levels_that_fit() -> 
         make(UNet, levels=6)(z(8, 8))
     assert "8x8" in str(refused.value)
     assert make(UNet, levels=3)(z(8, 8)).shape == (1, 3, 8, 8)
+
+
+@pytest.mark.parametrize("network", [UNet, ResUNet])
+def test_each_level_has_its_own_width(network: type[nn.Module]) -> None:
+    tapered = make(network, channels=[4, 8], skip_channels=[3, 0])
+    assert tapered(z()).shape == (1, 3, 32, 32)
+    firsts = [next(layer for layer in part.modules() if isinstance(layer, nn.Conv2d)) for part in tapered.decoders]
+    # Skips of 3 and 0 channels; from within 8, of the next decoder, and of the innermost encoder.
+    assert [layer.in_channels for layer in firsts] == [3 + 8, 0 + 8]
+    assert [layer.out_channels for layer in firsts] == [4, 8]
+    assert shapes(make(network, channels=[8, 8], skip_channels=[5, 5])) == shapes(
+        make(network, channels=8, skip_channels=5)
+    )
+
+
+@pytest.mark.parametrize("network", [UNet, ResUNet])
+def test_widths_must_be_one_for_each_level(network: type[nn.Module]) -> None:
+    with pytest.raises(UserError, match=r"model.channels=\[4,8,8\] with model.levels=2: .*try model.levels=3"):
+        make(network, channels=[4, 8, 8])
+    with pytest.raises(UserError, match=r"model.skip_channels\[1\]=-1"):
+        make(network, skip_channels=[4, -1])

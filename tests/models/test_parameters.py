@@ -30,3 +30,18 @@ def test_dropout_adds_no_parameters_to_the_residual_unet(dropout: float) -> None
 @pytest.mark.parametrize("network", [UNet, ResUNet])
 def test_the_network_without_hourglass_has_the_same_parameter_count(network: type[nn.Module]) -> None:
     assert count(network(hourglass=False)) == count(network())
+
+
+@pytest.mark.parametrize(
+    ("channels", "parameters"),
+    [
+        (64, 572_455),
+        (32, 152_199),
+        ([64, 128, 128, 128, 128], 1_925_543),
+        ([32, 64, 128, 128, 128], 1_499_463),
+        ([16, 32, 64, 128, 128], 1_041_815),
+        ([8, 16, 32, 64, 128], 577_215),
+    ],
+)
+def test_narrow_and_tapered_unets_have_these_counts(channels: int | list[int], parameters: int) -> None:
+    assert count(UNet(channels=channels)) == parameters

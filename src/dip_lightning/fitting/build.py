@@ -64,7 +64,7 @@ class Fit:
     trainer: pl.Trainer
     precision: Precision
     git_commit: str | None
-    build_narrower: Callable[[int], Prior]
+    build_narrower: Callable[[int | list[int]], Prior]
 
     def find(self, kind: type[Part]) -> Part | None:
         """Return the callback of a kind, or None where it was left out."""
@@ -158,7 +158,7 @@ def build_data(cfg: DictConfig, pictures: Sources, own: Own) -> ImageSource:
     return data
 
 
-def _build_prior(cfg: DictConfig, observation: Observation, own: Own, channels: int | None = None) -> Prior:
+def _build_prior(cfg: DictConfig, observation: Observation, own: Own, channels: int | list[int] | None = None) -> Prior:
     """Build the prior; the switches at the top of the configuration win over those of the model."""
     if isinstance(own.model, Prior):
         if own.input is not None:

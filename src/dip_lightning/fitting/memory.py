@@ -223,19 +223,26 @@ def _cheaper(fit: Fit, estimate: MemoryEstimate, available: float) -> str:
     cheaper = {"64-true": ("32-true", "fp32"), "32-true": ("bf16-mixed", "bf16")}.get(fit.precision.lightning)
     if cheaper is not None and estimate_memory(fit, lightning=cheaper[0]).more <= available:
         ways.append(f"precision={cheaper[1]}")
-    channels = int(fit.settings.structure["channels"]) // 2
-    while channels >= 16:
+    channels = _halved(fit.settings.structure["channels"])
+    while channels is not None:
         with drawn_with(0, "weights"):
             prior = fit.build_narrower(channels)
         if estimate_memory(fit, prior=prior).more <= available:
-            ways.append(f"model.channels={channels}")
+            ways.append(f"model.channels={channels}".replace(" ", ""))
             break
-        channels //= 2
+        channels = _halved(channels)
     side = estimate.largest_side(available)
     _, height, width = fit.module.problem.shape
     if side >= 8:
         ways.append(f"image.crop={min(side, height, width)}")
     return f"try {', or '.join(ways)}" if ways else "use a machine with more"
+
+
+def _halved(channels: int | list[int]) -> int | list[int] | None:
+    """Half as many channels, of each level; None where too few would be left."""
+    if isinstance(channels, list):
+        return [max(width // 2, 8) for width in channels] if max(channels) >= 32 else None
+    return channels // 2 if channels >= 32 else None
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -213,7 +213,9 @@ def hyperparameters(fit: Fit, summary: Summary) -> dict[str, Any]:
     values = (
         chosen | structure | {"lr": settings.lr, "alpha": settings.alpha, "input_noise_std": summary["input_noise_std"]}
     )
-    return {name: "none" if value is None else value for name, value in values.items()}
+    # TensorBoard takes no lists, such as widths.
+    plain = {name: str(value) if isinstance(value, list) else value for name, value in values.items()}
+    return {name: "none" if value is None else value for name, value in plain.items()}
 
 
 def final_figures(summary: Summary) -> dict[str, float]:

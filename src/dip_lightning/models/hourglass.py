@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -31,8 +32,8 @@ class Hourglass(Network, ABC):
         *,
         input_channels: int = 32,
         output_channels: int = 3,
-        channels: int = 128,
-        skip_channels: int = 4,
+        channels: int | Sequence[int] = 128,
+        skip_channels: int | Sequence[int] = 4,
         levels: int = 5,
         hourglass: bool = True,
         upsample: str = "bilinear",
@@ -48,8 +49,8 @@ class Hourglass(Network, ABC):
         Args:
             input_channels: Channels of the input z.
             output_channels: Channels of the image: 1 or 3.
-            channels: Channels of every encoder and decoder block.
-            skip_channels: Channels of each skip connection; 0 removes the skips.
+            channels: Channels of every encoder and decoder block, or one number for each level, the outermost first.
+            skip_channels: Channels of each skip connection, or one number for each level; 0 removes a skip.
             levels: How many times the image is halved.
             hourglass: False removes the down- and upsampling (paper, section 3.2) and keeps every parameter.
             upsample: Interpolation in the decoder: ``"bilinear"`` or ``"nearest"``.
@@ -67,9 +68,9 @@ class Hourglass(Network, ABC):
         super().__init__()
         self.input_channels = check_integer("model.input_channels", input_channels, 1, example=32)
         check_integer("model.output_channels", output_channels, 1, example=3)
-        check_integer("model.channels", channels, 1, example=128)
-        check_integer("model.skip_channels", skip_channels, 0, example=4)
         check_integer("model.levels", levels, 1, example=5)
+        widths = _for_each_level("model.channels", channels, levels, 1, example=128)
+        skip_widths = _for_each_level("model.skip_channels", skip_channels, levels, 0, example=4)
         self.hourglass = check_flag("model.hourglass", hourglass)
         # Below it the input is continued by reflection: the innermost feature map must be at least 2×2, since
         # reflection needs two pixels, and so does a batch statistic.
@@ -86,16 +87,18 @@ class Hourglass(Network, ABC):
         self.decoders = nn.ModuleList()
         stride = 2 if hourglass else 1
         level_channels = input_channels
-        for level in range(levels):
-            encoder = self.make_encoder(level_channels, channels, stride)
+        for level, (width, skip) in enumerate(zip(widths, skip_widths, strict=True)):
+            encoder = self.make_encoder(level_channels, width, stride)
             self.encoders.append(nn.Sequential(encoder, *make_dropout(dropout, dropout_kind)))
-            if skip_channels:
-                self.skips.append(conv_norm_act(level_channels, skip_channels, 1, activation=activation))
-            decoder = self.make_decoder(skip_channels + channels, channels)
+            self.skips.append(conv_norm_act(level_channels, skip, 1, activation=activation) if skip else nn.Identity())
+            # What comes from within has the channels of the next level's decoder, the innermost those of its encoder.
+            inner = widths[min(level + 1, levels - 1)]
+            decoder = self.make_decoder(skip + inner, width)
             last = level == 0  # the outermost decoder is followed by the head, not by another block
             self.decoders.append(nn.Sequential(decoder, *([] if last else make_dropout(dropout, dropout_kind))))
-            level_channels = channels
-        self.head = conv(channels, output_channels, 1)
+            level_channels = width
+        self._skips = [skip > 0 for skip in skip_widths]
+        self.head = conv(widths[0], output_channels, 1)
         self.output = make_output(output)
 
     @abstractmethod
@@ -146,7 +149,7 @@ class Hourglass(Network, ABC):
         for level in reversed(range(len(self.decoders))):
             outer = features.pop()
             out = self._upsample(out, outer)
-            if len(self.skips) > 0:
+            if self._skips[level]:
                 out = torch.cat((self.skips[level](outer), out), dim=1)
             out = self.decoders[level](out)
         image: Tensor = self.output(self.head(out)[..., :height, :width])
@@ -166,3 +169,18 @@ class Hourglass(Network, ABC):
             return z
         self.check_size(*z.shape[-2:])
         return F.pad(z, (0, missing[1], 0, missing[0]), mode="reflect")
+
+
+def _for_each_level(name: str, value: object, levels: int, low: int, *, example: int) -> list[int]:
+    """Take one number for all levels, or one for each.
+
+    Raises:
+        UserError: A number is not allowed, or there are more or fewer than levels.
+    """
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        return [check_integer(name, value, low, example=example)] * levels
+    if len(value) != levels:
+        given = ",".join(map(str, value))
+        told = f"{name}=[{given}] with model.levels={levels}"
+        raise UserError(told, "one number, or one for each level", f"try model.levels={len(value)}")
+    return [check_integer(f"{name}[{level}]", width, low, example=example) for level, width in enumerate(value)]

@@ -1,5 +1,6 @@
 """The residual U-net: the paper's final architecture (section 3.4)."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
@@ -22,12 +23,19 @@ class ResUNet(Hourglass):
     the shortcut, then act. The shortcut is the identity where the channels agree, else conv1 without bias → BN.
     """
 
-    def __init__(self, *, residual: bool = True, skip_channels: int = 8, dropout: float = 0.1, **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        residual: bool = True,
+        skip_channels: int | Sequence[int] = 8,
+        dropout: float = 0.1,
+        **options: Any,
+    ) -> None:
         """Build the network.
 
         Args:
             residual: False removes every shortcut, with its projection, and nothing else.
-            skip_channels: Channels of each skip connection; 0 removes the skips.
+            skip_channels: Channels of each skip connection, or one number for each level; 0 removes a skip.
             dropout: Dropout probability between blocks, in [0, 1); 0 adds no layer.
             **options: The other arguments of :class:`~dip_lightning.models.hourglass.Hourglass`.
 
