@@ -3,10 +3,13 @@
 import difflib
 import math
 from collections.abc import Collection
+from typing import TypeVar
 
 from dip_lightning.errors import UserError
 
-__all__ = ["check_choice", "check_flag", "check_integer", "check_number"]
+__all__ = ["check_callable", "check_choice", "check_flag", "check_integer", "check_kind", "check_number"]
+
+Kind = TypeVar("Kind")
 
 
 def check_number(
@@ -112,3 +115,38 @@ def check_choice(name: str, value: object, choices: Collection[str]) -> str:
         return value
     nearest = difflib.get_close_matches(str(value), list(choices), n=1, cutoff=0.0)[0]
     raise UserError(f"{name}={value}", f"one of {', '.join(choices)}", f"try {name}={nearest}")
+
+
+def check_kind(name: str, value: object, kind: type[Kind], remedy: str) -> Kind:
+    """Check what kind of object was handed over.
+
+    Args:
+        name: What it stands for.
+        value: What was given.
+        kind: What it must be one of.
+        remedy: The way out, for the message.
+
+    Returns:
+        The value.
+
+    Raises:
+        UserError: It is another kind of object.
+    """
+    if isinstance(value, kind):
+        return value
+    raise UserError(f"{name} of type {type(value).__name__}", kind.__name__, remedy)
+
+
+def check_callable(name: str, value: object, remedy: str) -> None:
+    """Check that what was handed over can be called.
+
+    Args:
+        name: What it stands for.
+        value: What was given.
+        remedy: The way out, for the message.
+
+    Raises:
+        UserError: It cannot.
+    """
+    if not callable(value):
+        raise UserError(f"{name} of type {type(value).__name__}", "something to call", remedy)

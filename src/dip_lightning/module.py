@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torch.utils.data import DataLoader
 
-from dip_lightning.checks import check_choice, check_integer
+from dip_lightning.checks import check_callable, check_choice, check_integer, check_kind
 from dip_lightning.compilation import Program
 from dip_lightning.curves import Curves
 from dip_lightning.errors import UserError
@@ -105,7 +105,12 @@ class DeepImagePrior(pl.LightningModule):
         super().__init__()
         self.iterations = check_integer("iterations", iterations, 1, 10**7, example=2000)
         self.select = check_choice("select", select, ("averaged", "one_pass"))
-        prior.start(problem.shape, seed)
+        check_kind("problem", problem, Problem, "try Problem(observation)")
+        check_kind("prior", prior, Prior, "try Prior(network)")
+        for name, function in (("optimizer", optimizer), ("scheduler", scheduler)):
+            if function is not None:
+                check_callable(name, function, "give what makes one: partial(torch.optim.Adam, lr=0.01)")
+        prior.start(problem.shape, check_integer("seed", seed, 0, 2**32 - 1, example=0))
         self.prior, self.problem = prior, problem
         self.program = program
         self._make_optimizer = partial(torch.optim.Adam, lr=0.01) if optimizer is None else optimizer
@@ -179,6 +184,9 @@ class DeepImagePrior(pl.LightningModule):
         loss: Tensor = problem.data_loss(prediction)
         for name, term in problem.regularizers.items():
             value = term(out)
+            if not isinstance(value, Tensor) or value.dim() > 0:
+                found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+                raise UserError(f"the term {name} that gives {found}", "one number, of shape ()", "take its mean")
             self.curves.record(f"regularizer_{name}", iteration, value.detach())
             loss = loss + value
         self.iterate = Iterate(iteration, one_pass=out.detach())

@@ -371,7 +371,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("target", ["my_package.Mine", "my_package.make"])
-@pytest.mark.parametrize("given", ["trust=my_package", "trust=[x,my_package]"])
+@pytest.mark.parametrize("given", ["trust=my_package", "trust=[json,my_package]"])
 def test_the_command_line_trusts_a_package(
     dip: Callable[..., Outcome], package: str, tmp_path: Path, target: str, given: str
 ) -> None:

@@ -102,6 +102,8 @@ class Detection(pl.Callback):
         Raises:
             UserError: A value is not allowed.
         """
+        if not isinstance(rules, Mapping):
+            raise UserError(f"stopping.rules of type {type(rules).__name__}", "rules by name", "try {'wmv': ...}")
         self.rules = {name: rule for name, rule in rules.items() if rule is not None}
         for name, rule in self.rules.items():
             if not hasattr(rule, "statistic"):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
+from yaml import MarkedYAMLError, YAMLError
 
 from dip_lightning.config.help_text import find_defaults, find_keys
 from dip_lightning.errors import UserError
@@ -15,7 +16,7 @@ from dip_lightning.errors import UserError
 __all__ = ["CONFIGURATION_ERRORS", "GROUP_CHOICE", "of_group_choice", "of_unknown_keys", "translate"]
 
 # What a wrong override or configuration raises.
-CONFIGURATION_ERRORS = (HydraException, OmegaConfBaseException)
+CONFIGURATION_ERRORS = (HydraException, OmegaConfBaseException, YAMLError)
 
 # What Hydra says, in a ValueError, of a group whose option is no word.
 GROUP_CHOICE = "Config group override"
@@ -39,6 +40,8 @@ def translate(error: Exception, conf: Path) -> UserError:
     """
     if isinstance(error, UserError):
         return error
+    if isinstance(error, YAMLError):
+        return _of_yaml(error)
     if isinstance(error, OverrideParseException):
         return _of_syntax(error.override)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
@@ -107,6 +110,15 @@ def _of_structure(text: str) -> UserError | None:
         choice = f"{found['group']}={found['option']}"
         return UserError(f"+{choice}", "one option of the group", f"try {choice}")
     return None
+
+
+def _of_yaml(error: YAMLError) -> UserError:
+    """Tell of a file of a configuration that cannot be read, and where it goes wrong."""
+    what, mark = " ".join(str(error).split()), None
+    if isinstance(error, MarkedYAMLError):
+        what, mark = error.problem or "it is broken", error.problem_mark
+    place = "a file of the configuration" if mark is None else f"{mark.name}, line {mark.line + 1}"
+    return UserError(f"{place}: {what}", "plain YAML, without tags of Python", "mend that file")
 
 
 def _of_syntax(override: str) -> UserError:

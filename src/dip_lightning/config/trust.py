@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 from dip_lightning.errors import UserError
@@ -54,7 +55,7 @@ def trust_from_command_line(arguments: Sequence[str]) -> Iterator[list[str]]:
     """
     given = [argument.removeprefix("trust=") for argument in arguments if argument.startswith("trust=")]
     rest = [argument for argument in arguments if not argument.startswith("trust=")]
-    packages = trusted_packages() | _names(given)
+    packages = trusted_packages() | _named(given)
     before = os.environ.get(_ENVIRONMENT)
     argv, path = sys.argv, sys.path
     try:
@@ -69,6 +70,18 @@ def trust_from_command_line(arguments: Sequence[str]) -> Iterator[list[str]]:
             os.environ.pop(_ENVIRONMENT, None)
         else:
             os.environ[_ENVIRONMENT] = before
+
+
+def _named(given: Sequence[str]) -> frozenset[str]:
+    """Those that the command names, all of which must be there; nothing of them is run."""
+    names = _names(given)
+    if given and not names:
+        raise UserError("trust= without a name", "names of packages", "try trust=my_package, or leave it out")
+    for name in sorted(names):
+        first = name.partition(".")[0]
+        if PathFinder.find_spec(first, [*sys.path, str(Path.cwd())]) is None and first not in sys.builtin_module_names:
+            raise UserError(f"trust={name}", "a package that is installed, or in this folder", "check its name")
+    return names
 
 
 def _names(given: Iterable[str]) -> frozenset[str]:

@@ -16,19 +16,20 @@ from omegaconf import DictConfig
 from torch import nn
 
 from dip_lightning.callbacks import OutputEMA
-from dip_lightning.checks import check_choice, check_flag, check_integer, check_number
+from dip_lightning.checks import check_choice, check_flag, check_integer
 from dip_lightning.compilation import Program, choose_compilation
-from dip_lightning.config.build import build, build_factory
+from dip_lightning.config.build import build
 from dip_lightning.config.compose import config_folder
 from dip_lightning.config.messages import of_unknown_keys
 from dip_lightning.data import ImageSource, Observation, Picture
 from dip_lightning.data.noise_level import estimate_noise
 from dip_lightning.errors import UserError
+from dip_lightning.fitting.optimization import optimizer_factory, scheduler_factory
 from dip_lightning.fitting.own import Own
 from dip_lightning.fitting.selection import find_callback
 from dip_lightning.fitting.settings import FitSettings, read_settings
 from dip_lightning.fitting.trainer import build_trainer
-from dip_lightning.module import DeepImagePrior, OptimizerFactory, SchedulerFactory
+from dip_lightning.module import DeepImagePrior
 from dip_lightning.precision import Precision
 from dip_lightning.priors import Prior, UniformInput
 from dip_lightning.problems import DATA_TERMS, Operator, Problem
@@ -115,8 +116,8 @@ def build_fit(
         prior,
         problem,
         iterations=data.iterations,
-        optimizer=own.optimizer or _optimizer_factory(cfg, precision, device),
-        scheduler=own.scheduler or _scheduler_factory(cfg, data.iterations),
+        optimizer=own.optimizer or optimizer_factory(cfg, precision, device),
+        scheduler=own.scheduler or scheduler_factory(cfg, data.iterations),
         select=select,
         seed=seed,
         program=_build_program(cfg, prior.network, pixels, data.iterations, device),
@@ -204,29 +205,6 @@ def _build_problem(cfg: DictConfig, observation: Observation, own: Own) -> Probl
         sigma=observation.sigma_in_force,
         shape=observation.picture_shape,
     )
-
-
-def _optimizer_factory(cfg: DictConfig, precision: Precision, device: torch.device) -> OptimizerFactory:
-    check_number("lr", cfg.lr, 0, low_open=True, example=0.01)
-    # A gradient scaler (fp16) hands its scale to a fused step, which Lightning then cannot look into; nor does it clip
-    # the gradients of one in a mixed precision.
-    if cfg.optimizer.get("_target_") is None:
-        raise UserError("optimizer=other alone", "its class", "try +optimizer._target_=torch.optim.RAdam")
-    kind = str(cfg.optimizer.get("_target_")).removeprefix("torch.optim.")
-    if kind == "LBFGS" and precision.lightning == "16-mixed":
-        raise UserError("optimizer=lbfgs with precision=fp16", "another of the two", "try precision=bf16")
-    fusible = kind in ("Adam", "AdamW")
-    clipped_mixed = precision.lightning == "bf16-mixed" and cfg.trainer.get("gradient_clip_val") is not None
-    fused = fusible and precision.lightning != "16-mixed" and not clipped_mixed and device.type in ("cpu", "cuda")
-    options = {"fused": True} if fused and not {"fused", "foreach"} & {*cfg.optimizer} else {}
-    return build_factory(cfg.optimizer, torch.optim.Optimizer, **options)
-
-
-def _scheduler_factory(cfg: DictConfig, iterations: int) -> SchedulerFactory | None:
-    if not cfg.scheduler:
-        return None
-    whole = {"T_max": iterations} if cfg.scheduler.get("T_max", 0) is None else {}
-    return build_factory(cfg.scheduler, torch.optim.lr_scheduler.LRScheduler, **whole)
 
 
 def build_operator(cfg: DictConfig, own: Own) -> Any:

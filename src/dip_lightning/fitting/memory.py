@@ -148,7 +148,15 @@ def _meter_step(
     with _Meter() as meter:
         given = torch.rand(shape, dtype=weights, device=device)
         with casting:
-            out = network(given.add(0.1)).to(weights)
+            try:
+                out = network(given.add(0.1)).to(weights)
+            except RuntimeError as error:
+                if "to have" not in str(error):  # channels, as torch's layers say it
+                    raise
+                told, remedy = str(error).splitlines()[0], "model.input_channels=, or Prior(net, input_channels=)"
+                raise UserError(
+                    f"a z of {shape[1]} channels ({told})", "those of the first layer", f"set {remedy}"
+                ) from error
         out.square().mean().backward()
     network.zero_grad(set_to_none=True)
     for hook in hooks:

@@ -72,7 +72,8 @@ class Own:
         Raises:
             UserError: An object stands where there is no place for one, or for another.
         """
-        objects = {key: value for key, value in settings.items() if not _is_plain(value)}
+        # Of these no plain value is one, not even a list of numbers.
+        objects = {key: value for key, value in settings.items() if not _is_plain(value) or _is_list(key, value)}
         for key, value in objects.items():
             problem = f"{key} of type {type(value).__name__}"
             if key not in _KINDS:
@@ -89,6 +90,10 @@ class Own:
         """Name the objects by their types, for checkpoints: they themselves cannot be compared."""
         given = {place.name: getattr(self, place.name) for place in fields(self)}
         return {name: _name_of(value) for name, value in given.items() if value}
+
+
+def _is_list(key: str, value: Any) -> bool:
+    return key in ("callbacks", "logger") and isinstance(value, (list, tuple))
 
 
 def _is_plain(value: Any) -> bool:

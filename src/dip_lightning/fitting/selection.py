@@ -49,6 +49,8 @@ def select(module: DeepImagePrior) -> Selection:
     Raises:
         UserError: There was no iteration.
     """
+    if not hasattr(module, "iterate"):
+        raise UserError("a fit without an iteration", "one that was run", "call trainer.fit first")
     detection = find_callback(module.trainer, Detection)
     last = last_outputs(module)
     output = module.select if module.select in last else "one_pass"
@@ -60,13 +62,7 @@ def select(module: DeepImagePrior) -> Selection:
 
 
 def last_outputs(module: DeepImagePrior) -> dict[str, Tensor]:
-    """Return the last outputs by the words of ``select``, each (1, C, H, W).
-
-    Raises:
-        UserError: There was no iteration.
-    """
-    if not hasattr(module, "iterate"):
-        raise UserError("a fit without an iteration", "one that was run", "call trainer.fit first")
+    """Return the last outputs by the words of ``select``, each (1, C, H, W)."""
     iterate, guard = module.iterate, find_callback(module.trainer, DivergenceGuard)
     one_pass = iterate.one_pass
     if guard is not None and iterate.diverged is not None and bool(iterate.diverged):

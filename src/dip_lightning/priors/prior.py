@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
+from dip_lightning.checks import check_callable, check_integer, check_kind
 from dip_lightning.errors import UserError
 from dip_lightning.models.layers import DropoutLayer
 from dip_lightning.models.network import Network
@@ -45,8 +46,18 @@ class Prior(nn.Module):
             policy: What z is in each iteration; None for z plus fresh noise.
             input_channels: Channels of z, of a network that does not say so itself.
             fitted: Which tensors are fitted, by their names in the network, and ``"z"``; None for all but z.
+
+        Raises:
+            UserError: An object is of another kind.
         """
         super().__init__()
+        check_kind("network", network, nn.Module, "give a network, such as dip_lightning.models.UNet()")
+        if policy is not None:
+            check_kind("policy", policy, InputPolicy, "try dip_lightning.priors.Perturbed(0.03)")
+        for name, function in (("draw", draw), ("fitted", fitted)):
+            if function is not None:
+                check_callable(name, function, "give a function, or leave it out")
+        check_integer("input_channels", input_channels, 1, example=32)
         self.network = network
         self.policy = Perturbed() if policy is None else policy
         self._draw = UniformInput() if draw is None else draw

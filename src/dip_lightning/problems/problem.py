@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
+from dip_lightning.checks import check_callable, check_kind, check_number
 from dip_lightning.errors import UserError
 from dip_lightning.metrics import psnr
 from dip_lightning.problems.data_terms import mse
@@ -73,9 +74,13 @@ class Problem(nn.Module):
             used: Which samples are compared.
 
         Raises:
-            UserError: The shapes do not fit together, or no sample is known.
+            UserError: The shapes do not fit together, no sample is known, or an object is of another kind.
         """
         super().__init__()
+        images = {"observation": observation, "clean": clean, "known": known, "target": target, "used": used}
+        _check_kinds(images, {"data_term": data_term, "operator": operator}, regularizers)
+        if sigma is not None:
+            check_number("sigma", sigma, 0, example=25)
         seen = _shape(observation)
         self.operator = operator if operator is not None else Identity()
         self.data_term, self.sigma = data_term, sigma
@@ -93,7 +98,7 @@ class Problem(nn.Module):
             raise UserError(
                 "an observation with NaN or infinite samples", "numbers", "give known=, 0 where they are lost"
             )
-        images = {"observation": observation, "target": target, "known": known, "used": used, "clean": clean}
+        images["observation"] = observation
         for name, image in images.items():
             self.register_buffer(name, image, persistent=False)
         self.register_buffer("known_weight", known_weight, persistent=False)
@@ -155,6 +160,31 @@ def _shape(image: Tensor) -> tuple[int, int, int]:
     return channels, height, width
 
 
+def _check_kinds(
+    images: Mapping[str, object], functions: Mapping[str, object], regularizers: Mapping[str, object] | None
+) -> None:
+    """Refuse what is not of the kind that its place asks for; None is of any.
+
+    Raises:
+        UserError: One is not.
+    """
+    for name, image in images.items():
+        if image is None:
+            continue
+        tensor = check_kind(name, image, Tensor, "try torch.from_numpy, as (1, C, H, W)")
+        if name in ("observation", "clean", "target") and not tensor.is_floating_point():
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise UserError(
+                f"{name} of {kind} samples", "floating point, black 0 and white 1", "try image.float() / 255"
+            )
+    if regularizers is not None and not isinstance(regularizers, Mapping):
+        raise UserError(f"regularizers of type {type(regularizers).__name__}", "terms by name", "try {'tv': ...}")
+    terms = {f"regularizers[{name!r}]": term for name, term in (regularizers or {}).items()}
+    for name, function in {**functions, **terms}.items():
+        if function is not None:
+            check_callable(name, function, "give a function of images (1, C, H, W)")
+
+
 def _weight(known: Tensor | None, observation: Tensor) -> Tensor | None:
     """Turn a mask into weights with mean 1, so that a mean over all samples is one over the known ones."""
     if known is None:
@@ -166,4 +196,6 @@ def _weight(known: Tensor | None, observation: Tensor) -> Tensor | None:
             f"some, in a mask of {tuple(observation.shape)} or one channel",
             "1 where a sample counts",
         )
+    if not ((known == 0) | (known == 1)).all():
+        raise UserError("known samples with other values than 0 and 1", "a mask", "try known > 0.5")
     return (known.to(torch.float32) * (1 / share)).to(observation)
