@@ -171,6 +171,7 @@ def test_every_tile_has_the_iterations_of_the_middle_one_that_stopped_by_itself(
     assert picks[1] < 89
     assert result.summary["stopping"]["iteration"] == picks[1]
     assert result.summary["tiles"]["iterations"] == [picks[1]] * 3
+    assert "the middle one of 3 stopped by itself" in result.summary["stopping"]["reason"]
     for name in ("0-0", "0-1", "0-2"):
         summary = json.loads((tmp_path / "tiles" / name / "summary.json").read_text())
         assert summary["iterations"] == picks[1] + 1
@@ -227,7 +228,14 @@ def test_the_command_line_restores_a_picture_in_tiles(dip: Dip, tmp_path: Path) 
     assert restored.samples.dtype == np.uint16
     assert {path.name for path in run.iterdir()} >= {"observation.png", "comparison.png", "curves.png", "curves.csv"}
     assert sorted(path.name for path in (run / "tiles").iterdir()) == ["0-0", "0-1"]
-    assert "tile 2/2: " in told.err
+    # Where each lies, and how long the others will take.
+    assert "tile 1/2 at row 0, column 0: " in told.err
+    assert " s left for 1 more" in told.err
+    assert "tile 2/2 at row 0, column 13: " in told.err
+    # Not "stopped by itself": all six iterations were done.
+    text = " ".join(told.out.split())
+    assert "2 tiles of 6 iterations in " in text
+    assert "none of the 2 that choose stopped by itself" in text
     assert "every tile is handed back at iteration 5" in told.err
     (found,) = find_runs([tmp_path / "outputs"])
     assert found.folder == run

@@ -39,10 +39,15 @@ def print_summary(summary: Summary, run_folder: Path, console: Console | None = 
     table.add_row("restored", quality, str(selected["iteration"]), "", "")
     console.print(table)
     seconds, compiling = summary["seconds"], summary.get("seconds_compiling", 0)
-    each = f"{summary['seconds_per_iteration']:.3f} s each"
+    fits, tiles = "", summary.get("tiles")
+    if tiles is not None:
+        fits = f"{tiles['done']} tiles of "
+        each = f"{summary['seconds_per_iteration']:.3f} s each of a tile"
+    else:
+        each = f"{summary['seconds_per_iteration']:.3f} s each"
     each += f" after {compiling:.1f} s of compiling" if compiling else ""
     console.print(
-        f"{summary['iterations']} iterations in {seconds:.1f} s ({each}), "
+        f"{fits}{summary['iterations']} iterations in {seconds:.1f} s ({each}), "
         f"{_precisions(summary)} on {escape(summary['device'])}. {summary['stopping']['reason']}",
         soft_wrap=True,
         highlight=False,

@@ -89,19 +89,38 @@ def _fit_all(cfg: DictConfig, fits: "_Fits", run: TiledRun, console: Console) ->
     if cfg.callbacks.get("detection"):
         pilots = choose_pilots(run.observation, run.tiles, fits.scale)
         for number, tile in enumerate(pilots, 1):
-            part = fits.fit(settings, _PILOTS, tile, f"choosing the iteration, tile {number}/{len(pilots)}")
+            title = f"choosing the iteration, tile {number}/{len(pilots)} {_place(tile)}"
+            part = fits.fit(settings, _PILOTS, tile, title)
             run.pilots[tile.name] = part.summary
         chosen = sorted(summary["stopping"]["iteration"] for summary in run.pilots.values())
         settings.iterations = chosen[len(chosen) // 2] + 1
         console.print(f"every tile is handed back at iteration {settings.iterations - 1}", highlight=False)
     settings.stopping, settings.logger = {}, {}
     for number, tile in enumerate(run.tiles, 1):
-        title = f"tile {number}/{len(run.tiles)}"
+        title = f"tile {number}/{len(run.tiles)} {_place(tile)}"
         part = fits.fit(settings, _TILES, tile, title)
         run.add(tile, part.image, part.curves, part.summary)
         quality = part.summary["selected"]["psnr"]
         told = "finished before" if part.found else f"{part.summary['seconds']:.0f} s"
-        console.print(f"{title}: {told}" + ("" if quality is None else f", {quality:.2f} dB"), highlight=False)
+        told += "" if quality is None else f", {quality:.2f} dB"
+        console.print(f"{title}: {told}{_time_left(run)}", highlight=False)
+
+
+def _place(tile: Tile) -> str:
+    return f"at row {tile.top}, column {tile.left}"
+
+
+def _time_left(run: TiledRun) -> str:
+    """Say how long the tiles that are missing will take if they take as long as those that are done, on average."""
+    missing = len(run.tiles) - len(run.done)
+    seconds = sum(summary["seconds"] for summary in run.done.values()) / len(run.done) * missing
+    if missing == 0:
+        return ""
+    return (
+        f"; about {seconds:.0f} s left for {missing} more"
+        if seconds < 120
+        else (f"; about {seconds / 60:.0f} min left for {missing} more")
+    )
 
 
 def choose_pilots(observation: Observation, tiles: Tiles, scale: int = 1) -> list[Tile]:

@@ -145,7 +145,11 @@ def _reason(run: TiledRun) -> str:
         return f"{interrupted_by(run.signal)}; {len(run.done)} of {len(run.tiles)} tiles are done."
     if not run.pilots:
         return "All iterations were done, of every tile."
-    return f"Every tile ended where the middle one of {len(run.pilots)} stopped by itself."
+    ended = sum(summary["iterations"] < run.cap for summary in run.pilots.values())
+    if ended == 0:
+        return f"All iterations were done, of every tile: none of the {len(run.pilots)} that choose stopped by itself."
+    told = "" if ended == len(run.pilots) else f"; {len(run.pilots) - ended} of them did all iterations"
+    return f"Every tile ended where the middle one of {len(run.pilots)} stopped by itself{told}."
 
 
 def _doubt(run: TiledRun) -> str | None:
