@@ -16,7 +16,7 @@ from dip_lightning.config.build import build, build_factory
 from dip_lightning.config.compose import compose_config
 from dip_lightning.errors import UserError
 from dip_lightning.fitting.fit import FitResult
-from tests.conftest import TINY_UNET, Outcome
+from tests.conftest import TINY, TINY_UNET, Outcome
 
 HOSTILE = [
     "os.system",
@@ -354,11 +354,18 @@ MINE = """
 from os import system
 from pathlib import Path
 import pytorch_lightning as pl
+import torch
 class Mine(pl.Callback):
     def on_fit_start(self, trainer, module):
         Path("witness").touch()
 def make():
     return Mine()
+class Net(torch.nn.Conv2d):
+    def __init__(self, output_channels, width=4, input_channels=7):
+        super().__init__(input_channels, output_channels, 1)
+        Path("net").write_text(f"{output_channels} {width} {input_channels}")
+def bare():
+    return torch.nn.Conv2d(5, 3, 1)
 """
 
 
@@ -463,3 +470,19 @@ def test_a_name_that_is_no_package_costs_one_line(dip: Callable[..., Outcome]) -
     told = dip(*TINY_UNET, "trust=../x")
     assert told.code == 2
     assert told.err == "dip: trust=../x: expected names of packages; try trust=my_package, or trust=[a,b]\n"
+
+
+def test_the_command_line_fits_a_network_of_ones_own(dip: Callable[..., Outcome], package: str, tmp_path: Path) -> None:
+    short = [setting for setting in TINY if not setting.startswith("model.")]
+    run = [*short, "stopping=none", "model=other", "trust=my_package"]
+    told = dip(*run, "+model._target_=my_package.Net", "+model.width=6", "model.input_channels=5", "hydra.run.dir=one")
+    assert (told.code, told.err) == (0, "")
+    assert (tmp_path / "net").read_text() == "3 6 5"
+    # One that has no place for what every fit says; z has what the configuration says.
+    told = dip(*run, "+model._target_=my_package.bare", "model.input_channels=5", "hydra.run.dir=two")
+    assert (told.code, told.err) == (0, "")
+    assert dip("resume=two", "iterations=8", "trust=my_package").code == 0
+    for settings, said in (([], "model=other alone"), (["+model._target_=my_package.make"], "of type Mine")):
+        told = dip(*run, *settings)
+        assert told.code == 2
+        assert said in told.err

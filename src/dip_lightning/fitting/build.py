@@ -1,5 +1,6 @@
 """Everything that one fit consists of, built from its configuration. What comes after knows no configuration."""
 
+import inspect
 import math
 from collections.abc import Callable
 from copy import deepcopy
@@ -12,15 +13,16 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from dip_lightning.callbacks import OutputEMA
-from dip_lightning.checks import check_choice, check_flag, check_integer
+from dip_lightning.checks import check_choice, check_flag, check_integer, check_kind
 from dip_lightning.compilation import Program, choose_compilation
 from dip_lightning.config.build import build
 from dip_lightning.config.compose import config_folder
 from dip_lightning.config.messages import of_unknown_keys
+from dip_lightning.config.targets import find_target, is_trusted
 from dip_lightning.data import ImageSource, Observation, Picture
 from dip_lightning.data.noise_level import estimate_noise
 from dip_lightning.errors import UserError
@@ -31,7 +33,7 @@ from dip_lightning.fitting.settings import FitSettings, read_settings
 from dip_lightning.fitting.trainer import build_trainer
 from dip_lightning.module import DeepImagePrior
 from dip_lightning.precision import Precision
-from dip_lightning.priors import Prior, UniformInput
+from dip_lightning.priors import InputPolicy, Prior, UniformInput
 from dip_lightning.problems import DATA_TERMS, Operator, Problem
 from dip_lightning.problems.operators.operator import FunctionOperator
 from dip_lightning.system import environment
@@ -182,8 +184,28 @@ def _build_prior(cfg: DictConfig, observation: Observation, own: Own, channels: 
             f"residual={cfg.residual}", "a network with residual blocks", "try model=resunet or model=resnet"
         )
     asked = policy.input_channels(image_channels)
-    switches |= {} if asked is None else {"input_channels": asked}
-    return Prior(build(cfg.model, output_channels=image_channels, **switches), draw=draw, policy=policy)
+    switches |= {"output_channels": image_channels} | ({} if asked is None else {"input_channels": asked})
+    if is_trusted(cfg.model.get("_target_")):
+        return _build_own_network(cfg, draw, policy, switches)
+    if cfg.model.get("_target_") is None:
+        raise UserError("model=other alone", "its class", "try +model._target_=my_package.Net trust=my_package")
+    return Prior(build(cfg.model, **switches), draw=draw, policy=policy)
+
+
+def _build_own_network(cfg: DictConfig, draw: UniformInput, policy: InputPolicy, switches: dict[str, Any]) -> Prior:
+    """Build a network of a package that is trusted; what every fit says, it is told where it has a place for it."""
+    settings = cfg.model.copy()
+    OmegaConf.set_struct(settings, False)
+    asked = switches.get("input_channels", settings.get("input_channels"))
+    channels = check_integer("model.input_channels", 32 if asked is None else asked, 1, example=32)
+    places = inspect.signature(find_target(settings._target_)).parameters
+    takes_all = any(place.kind is place.VAR_KEYWORD for place in places.values())
+    for name in ("input_channels", "dropout"):
+        if not takes_all and name not in places:
+            settings.pop(name, None)
+    told = {name: value for name, value in switches.items() if takes_all or name in places}
+    made = check_kind(f"model._target_={settings._target_}", build(settings, **told), nn.Module, "give a network")
+    return Prior(made, draw=draw, policy=policy, input_channels=channels)
 
 
 def _build_problem(cfg: DictConfig, observation: Observation, own: Own) -> Problem:
