@@ -19,8 +19,9 @@ from dip_lightning.cli import report as cli
 from dip_lightning.cli.report import write_report
 from dip_lightning.errors import UserError
 from dip_lightning.fitting.fit import FitResult
-from dip_lightning.report.runs import find_runs, group_runs
-from dip_lightning.report.table import Spread, compare_groups, explain_groups, make_rows, to_latex, to_markdown
+from dip_lightning.report.comparison import compare_groups
+from dip_lightning.report.runs import Group, Run, find_runs, group_runs
+from dip_lightning.report.table import Spread, explain_groups, make_rows, to_csv, to_latex, to_markdown
 from dip_lightning.runs.curves_csv import read_curves
 
 HOSTILE = '"><script>document.title="pwned"</script><img src=x onerror=alert(1)>$x_1$ | & </script>.png'
@@ -40,8 +41,8 @@ def write_run(folder: Path, *, model: str = "unet", dropout: float = 0.0, seed: 
         "precision": "fp64",
         "seed": seed,
         "image": "skimage:astronaut",
-        "height": 16,
-        "width": 16,
+        "height": 512,
+        "width": 512,
         "iterations": 100,
         "seconds": 10.0,
         "seconds_per_iteration": 0.1,
@@ -112,8 +113,7 @@ def test_a_label_leaves_out_what_is_usual_and_the_report_says_what_that_is(tmp_p
     assert "resunet, dropout 0.2" in labels
     assert "resunet, dropout 0.3, dropout_kind channel" in labels
     told = explain_groups(groups)
-    assert told[0] == "resunet: where nothing else is said, residual True"
-    assert "512x512" in told[1]
+    assert told == ["resunet: where nothing else is said, residual True"]
 
 
 def test_the_figure_of_a_factor_joins_what_differs_in_nothing_else(tmp_path: Path) -> None:
@@ -141,17 +141,93 @@ def test_a_network_of_another_size_is_not_the_papers(tmp_path: Path) -> None:
     assert (row["paper, averaged"], row["difference, averaged"]) == ("", "")
 
 
-def test_a_difference_counts_when_it_exceeds_the_spread_between_seeds(runs: Path) -> None:
+def test_a_difference_counts_when_it_exceeds_chance(runs: Path) -> None:
     groups = {group.label: group for group in group_runs(find_runs([runs]))}
     (clear,) = compare_groups([groups["unet"], groups["resunet"]])
-    assert "+1.00 dB averaged, which exceeds the spread" in clear
+    assert "+1.00 dB averaged (3 pairs of seeds), which exceeds" in clear
     (alone,) = compare_groups([groups["unet"], groups["resnet"]])
-    assert "with one seed" in alone
-    for seed in (0, 1):
-        write_run(runs / f"same-{seed}", dropout=0.2, seed=seed, peak=30.05 + 0.15 * seed)
-    groups = {group.label: group for group in group_runs(find_runs([runs]))}
-    (chance,) = compare_groups([groups["unet, dropout 0.0"], groups["unet, dropout 0.2"]])
-    assert "does not exceed" in chance
+    assert "too few seeds" in alone
+
+
+def write_pairs(folder: Path, differences: list[float], base: list[float], dropout: float = 0.2) -> None:
+    for seed, (difference, peak) in enumerate(zip(differences, base, strict=True)):
+        write_run(folder / f"base-{seed}", model="resunet", dropout=0.0, seed=seed, peak=peak)
+        run = folder / f"other-{dropout}-{seed}"
+        write_run(run, model="resunet", dropout=dropout, seed=seed, peak=peak + difference)
+
+
+def compared(folder: Path) -> list[str]:
+    groups = sorted(group_runs(find_runs([folder])), key=lambda group: group.runs[0].summary["dropout"])
+    return compare_groups(groups)
+
+
+def test_seeds_are_paired(tmp_path: Path) -> None:
+    # 0.1 dB is far less than the seeds differ among each other, but each pair has it.
+    write_pairs(tmp_path, [0.10, 0.12, 0.11], [30.0, 31.0, 29.0])
+    (told,) = compared(tmp_path)
+    assert "+0.11 dB averaged (3 pairs of seeds), which exceeds the 0.02 dB" in told
+
+
+@pytest.mark.parametrize(("shift", "verdict"), [(0.30, "exceeds"), (0.20, "does not exceed")])
+def test_the_quantile_is_students(tmp_path: Path, shift: float, verdict: str) -> None:
+    # A standard error of 0.0577 and two degrees of freedom: 4.30 times as much, 0.25 dB. Two errors would be 0.12 dB.
+    write_pairs(tmp_path, [shift - 0.1, shift, shift + 0.1], [30.0, 30.0, 30.0])
+    (told,) = compared(tmp_path)
+    assert f"{verdict} the 0.25 dB" in told
+
+
+def test_more_comparisons_need_more(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "one", [0.2, 0.3, 0.4], [30.0, 30.0, 30.0], dropout=0.2)
+    (told,) = compared(tmp_path / "one")
+    assert "which exceeds" in told
+    for seed, difference in enumerate((0.1, 0.0, 0.2)):
+        run = tmp_path / "one" / f"third-{seed}"
+        write_run(run, model="resunet", dropout=0.3, seed=seed, peak=30 + difference)
+    one, other = compared(tmp_path / "one")
+    # Student's quantile at 1.25% a side is 6.2.
+    assert "does not exceed the 0.36 dB" in one
+    assert "does not exceed" in other
+
+
+def test_equal_settings_are_seldom_called_different(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    wrong = 0
+    for trial in range(200):
+        pairs = {
+            name: [
+                Run(tmp_path, {"seed": seed, "averaged": {"peak_psnr": float(peak)}}, {}, {})  # type: ignore[typeddict-item]
+                for seed, peak in enumerate(rng.normal(30, 0.1, 3))
+            ]
+            for name in ("one", f"other {trial}")
+        }
+        (told,) = compare_groups([Group(name, {}, {}, runs) for name, runs in pairs.items()])
+        wrong += "which exceeds" in told
+    assert wrong <= 20  # 5% are 10; two standard errors were wrong in 18% of them
+
+
+def test_a_peak_at_the_last_iteration_is_none(tmp_path: Path) -> None:
+    rising = {"peak_psnr": 33.0, "peak_iteration": 99, "final_psnr": 33.0, "plateau_0.1db": 9, "plateau_0.5db": 20}
+    write_run(tmp_path / "whole", height=512, width=512)
+    write_run(tmp_path / "short", model="resunet", dropout=0.1, averaged=rising, height=512, width=512)
+    groups = group_runs(find_runs([tmp_path]))
+    rows = {row["setting"]: row for row in make_rows(groups)}
+    assert rows["resunet"]["averaged (dB)"] == "≥ 33.00"
+    assert rows["resunet"]["still rising"] == "1"
+    assert rows["resunet"]["paper, averaged"] == ""
+    assert rows["unet"]["paper, averaged"] == "32.53"
+    (told,) = compare_groups(groups)
+    assert told == "resunet: was still rising at the last iteration"
+    assert any("still rising" in remark for remark in explain_groups(groups))
+    assert "\n" not in to_csv(list(rows.values())).splitlines()[1]
+    assert "≥" not in to_csv(list(rows.values()))
+
+
+def test_how_many_are_unsure_is_a_column(tmp_path: Path) -> None:
+    doubt = {"rule": "vote", "iteration": 42, "reason": "", "psnr": 29.0, "unsure": "The rules disagree."}
+    write_run(tmp_path / "0", stopping=doubt)
+    write_run(tmp_path / "1", seed=1)
+    (row,) = make_rows(group_runs(find_runs([tmp_path])))
+    assert row["unsure"] == "1"
 
 
 def test_of_single_seeds_one_sentence_tells_all_differences(tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ from typing import NoReturn
 from dip_lightning.cli.one_line import errors_in_one_line
 from dip_lightning.errors import UserError
 from dip_lightning.report.charts import draw_curves_of_groups, draw_factors
+from dip_lightning.report.comparison import compare_groups
 from dip_lightning.report.page import write_page
 from dip_lightning.report.runs import find_runs, group_runs
-from dip_lightning.report.table import compare_groups, explain_groups, make_rows, to_csv, to_latex, to_markdown
+from dip_lightning.report.table import explain_groups, make_rows, to_csv, to_latex, to_markdown
 
 __all__ = ["main", "write_report"]
 

@@ -31,9 +31,9 @@ _TABLE_1 = {
 
 
 def published_for(group: Group) -> Published | None:
-    """Return the row of the same network, dropout and number of parameters; None where the paper has none."""
+    """Return the row of the same network, dropout, number of parameters, noise and size; None where there is none."""
     summary = group.runs[0].summary
-    if summary.get("sigma", 25) != 25:
+    if summary.get("sigma", 25) != 25 or (summary.get("height"), summary.get("width")) != (512, 512):
         return None
     row = _TABLE_1.get((str(summary["model"]), float(summary.get("dropout") or 0)))
     return row if row is not None and row.parameters == summary.get("num_parameters") else None

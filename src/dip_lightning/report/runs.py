@@ -60,6 +60,11 @@ class Run:
         """Whether it came to its end; not where a signal or the memory ended it."""
         return status_of(self.summary).is_end
 
+    def still_rising(self, output: str) -> bool:
+        """Whether the PSNR of an output, ``"one_pass"`` say, was highest at the last iteration: that is no peak."""
+        peak, iterations = self.figure(output, "peak_iteration"), self.figure("iterations")
+        return peak is not None and iterations is not None and peak >= iterations - 1
+
     def figure(self, *keys: str) -> float | None:
         """Return a number of the summary by its path, ``run.figure("averaged", "peak_psnr")``; None if absent."""
         value: Any = self.summary

@@ -2,14 +2,13 @@
 
 import csv
 import io
-import math
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
 from dip_lightning.report.paper import published_for
 from dip_lightning.report.runs import Group
 
-__all__ = ["Spread", "compare_groups", "explain_groups", "make_rows", "to_csv", "to_latex", "to_markdown"]
+__all__ = ["Spread", "explain_groups", "make_rows", "to_csv", "to_latex", "to_markdown"]
 
 # Path in summary.json, title, and number of decimals of each column of measured figures.
 _COLUMNS: tuple[tuple[tuple[str, ...], str, int], ...] = (
@@ -68,13 +67,19 @@ def make_rows(groups: list[Group]) -> list[dict[str, str]]:
         }
         for keys, title, decimals in _COLUMNS:
             spread = Spread.of(group.figures(*keys))
-            row[title] = "" if spread is None else spread.text(decimals)
+            at_least = (
+                "≥ " if keys[1:] == ("peak_psnr",) and any(run.still_rising(keys[0]) for run in group.runs) else ""
+            )
+            row[title] = "" if spread is None else at_least + spread.text(decimals)
         row["fall to the end (dB)"] = _fall(group)
+        row["still rising"] = str(sum(run.still_rising("averaged") for run in group.runs))
+        row["unsure"] = str(sum(bool((run.summary.get("stopping") or {}).get("unsure")) for run in group.runs))
         row["restored after a divergence"] = str(sum(len(run.summary.get("restores") or ()) for run in group.runs))
         published = published_for(group)
         for title, key in (("one-pass", "one_pass"), ("averaged", "averaged")):
             own = Spread.of(group.figures(key, "peak_psnr"))
-            theirs = None if published is None else getattr(published, key)
+            rising = any(run.still_rising(key) for run in group.runs)
+            theirs = None if published is None or rising else getattr(published, key)
             row[f"paper, {title}"] = "" if theirs is None else f"{theirs:.2f}"
             row[f"difference, {title}"] = "" if theirs is None or own is None else f"{own.mean - theirs:+.2f}"
         rows.append(row)
@@ -87,44 +92,8 @@ def _fall(group: Group) -> str:
     return "" if spread is None else spread.text(2)
 
 
-def compare_groups(groups: list[Group]) -> list[str]:
-    """Say of each group whether its averaged peak differs from the first group's by more than the seeds do.
-
-    A difference counts when it is larger than twice its standard error (Welch), which needs two seeds on both sides.
-
-    Args:
-        groups: Runs that belong together; the first is what the others are compared with.
-
-    Returns:
-        One sentence a group but the first; those of which nothing can be said of chance together in one.
-    """
-    if not groups:
-        return []
-    base, *others = groups
-    first = Spread.of(base.figures("averaged", "peak_psnr"))
-    told, single = [], []
-    for group in others:
-        spread = Spread.of(group.figures("averaged", "peak_psnr"))
-        if first is None or spread is None:
-            told.append(f"{group.label}: not measured against a clean image")
-            continue
-        difference = spread.mean - first.mean
-        head = f"{group.label} against {base.label}: {difference:+.2f} dB averaged"
-        if first.deviation is None or spread.deviation is None:
-            single.append(f"{group.label} {difference:+.2f}")
-            continue
-        error = math.sqrt(first.deviation**2 / first.count + spread.deviation**2 / spread.count)
-        verdict = "exceeds" if abs(difference) > 2 * error else "does not exceed"
-        told.append(f"{head}, which {verdict} the spread between seeds (standard error {error:.2f} dB)")
-    if single:
-        told.append(
-            f"against {base.label}, dB averaged, but with one seed a side it may be chance: {'; '.join(single)}"
-        )
-    return told
-
-
 def explain_groups(groups: list[Group]) -> list[str]:
-    """Say what the names of the groups leave out, and where the paper's figures are of something else.
+    """Say what the names of the groups leave out, and which figures are none of a peak.
 
     Args:
         groups: Runs that belong together.
@@ -141,9 +110,8 @@ def explain_groups(groups: list[Group]) -> list[str]:
         for model, names in usual.items()
         if names
     ]
-    compared = [group.runs[0].summary for group in groups if published_for(group) is not None]
-    if any((summary.get("height"), summary.get("width")) != (512, 512) for summary in compared):
-        told.append("the paper's figures are of 512x512 pixels, and not to be compared with those of other sizes")
+    if any(run.still_rising("averaged") for group in groups for run in group.runs):
+        told.append("≥: the output was still rising at the last iteration; it has no peak yet, and is not compared")
     return told
 
 
@@ -169,7 +137,7 @@ def to_csv(rows: list[dict[str, str]]) -> str:
             if title == "setting":
                 cells[title] = _for_spreadsheet(cell)
                 continue
-            cells[title], _, deviation = cell.replace(",", "").partition(" ± ")
+            cells[title], _, deviation = cell.removeprefix("≥ ").replace(",", "").partition(" ± ")
             if title in spread:
                 cells[f"{title}, sd"] = deviation
         plain.append(cells)
