@@ -10,6 +10,7 @@ import tifffile
 from PIL import Image
 
 from dip_lightning.data import SUFFIXES, read_image, write_image
+from dip_lightning.data.value_range import ValueRange
 from dip_lightning.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -38,7 +39,7 @@ def test_eight_bits_come_out_exactly(tmp_path: Path, file_format: str, channels:
     Image.fromarray(original).save(source, **options)
     picture = read_image(source)
     assert picture.format == file_format
-    assert picture.value_range == 255
+    assert picture.scale == ValueRange(0, 255)
     assert picture.samples.shape == (HEIGHT, WIDTH, 3 if channels > 2 else 1)
     assert (picture.alpha is not None) == (channels in (2, 4))
     target = tmp_path / f"out{SUFFIXES[file_format]}"
@@ -58,7 +59,7 @@ def test_sixteen_bits_come_out_exactly(tmp_path: Path, file_format: str, channel
     else:
         tifffile.imwrite(source, original, photometric="rgb" if channels > 2 else "minisblack", planarconfig="contig")
     picture = read_image(source)
-    assert picture.value_range == 65535
+    assert picture.scale == ValueRange(0, 65535)
     write_image(target, picture.with_unit(picture.to_unit()))
     decoded = imagecodecs.png_decode(target.read_bytes()) if file_format == "PNG" else tifffile.imread(target)
     assert decoded.dtype == np.uint16
@@ -191,7 +192,7 @@ def test_sixteen_bits_keep_the_colour_profile_and_resolution_too(tmp_path: Path,
         # What Pillow writes as 16-bit grey, with both.
         Image.fromarray(samples(1, np.uint16)).save(source, icc_profile=profile, dpi=(300, 300))
     picture = read_image(source)
-    assert picture.value_range == 65535
+    assert picture.scale == ValueRange(0, 65535)
     write_image(target, picture)
     with Image.open(target) as after:
         assert after.info["icc_profile"] == profile

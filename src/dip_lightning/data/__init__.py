@@ -16,6 +16,7 @@ from dip_lightning.data.degradation import (
 )
 from dip_lightning.data.image_io import SUFFIXES, read_image, write_image
 from dip_lightning.data.picture import Picture, picture_from_array
+from dip_lightning.data.value_range import ValueRange
 
 if TYPE_CHECKING:
     from dip_lightning.data.observation import Observation, load_observation
@@ -36,6 +37,7 @@ __all__ = [
     "Picture",
     "ShotNoise",
     "SpeckleNoise",
+    "ValueRange",
     "load_observation",
     "picture_from_array",
     "read_image",

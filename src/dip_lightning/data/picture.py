@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dip_lightning.data.value_range import ValueRange
 from dip_lightning.errors import UserError
 
 __all__ = ["LARGEST_AREA", "Picture", "picture_from_array"]
@@ -25,6 +26,7 @@ class Picture:
         palette: Whether the file held indices into a table of colours.
         metadata: What is handed to the writer unchanged: ``icc_profile``, ``dpi`` and ``exif``, where
             present.
+        scale: Which sample values are black and white for the fit; by default all that the type can say.
     """
 
     samples: NDArray[np.unsignedinteger]
@@ -32,11 +34,17 @@ class Picture:
     format: str = "PNG"
     palette: bool = False
     metadata: dict[str, Any] = field(default_factory=dict)
+    scale: ValueRange = None  # type: ignore[assignment]  # what it is by default depends on the samples
+
+    def __post_init__(self) -> None:
+        """Take the whole range of the samples' type where no other is given."""
+        if self.scale is None:
+            object.__setattr__(self, "scale", self.limits)
 
     @property
-    def value_range(self) -> int:
-        """The value of white: 255 or 65535."""
-        return int(np.iinfo(self.samples.dtype).max)
+    def limits(self) -> ValueRange:
+        """The least and the greatest value that a sample can have in the file."""
+        return ValueRange.of_type(self.samples.dtype)
 
     @property
     def height(self) -> int:
@@ -49,17 +57,20 @@ class Picture:
         return int(self.samples.shape[1])
 
     def to_unit(self) -> NDArray[np.float64]:
-        """Return the samples as (H, W, C) float64 in [0, 1]."""
-        return self.samples / self.value_range
+        """Return the samples as (H, W, C) float64, in [0, 1] but for those beyond ``scale``."""
+        return self.scale.to_unit(self.samples)
 
     def with_unit(self, image: NDArray[np.floating]) -> "Picture":
         """Return a picture like this one with other samples.
 
         Args:
-            image: (H, W, C) in [0, 1]; values outside are clipped, then rounded to the nearest step.
+            image: (H, W, C), 0 and 1 being the ends of ``scale``. Integers are clipped to what their type can say, and
+                rounded to the nearest; floats stay as they are.
         """
-        samples = np.rint(np.clip(image, 0, 1) * self.value_range).astype(self.samples.dtype)
-        return replace(self, samples=samples)
+        samples = self.scale.to_samples(image)
+        if np.issubdtype(self.samples.dtype, np.integer):
+            samples = np.rint(np.clip(samples, self.limits.low, self.limits.high))
+        return replace(self, samples=samples.astype(self.samples.dtype))
 
     def cropped(self, top: int, left: int, height: int, width: int) -> "Picture":
         """Return a rectangle of it, in pixels; the caller checks that it lies inside."""
