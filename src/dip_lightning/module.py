@@ -150,7 +150,7 @@ class DeepImagePrior(pl.LightningModule):
             z = z.to(torch.get_autocast_dtype(kind))
         # In evaluation mode, which is rare, a second program would have to be built.
         out: Tensor = self.prior(z, self.program if self.prior.training else None)
-        return out.to(self.problem.observation.dtype)
+        return self.problem.complete(out.to(self.problem.observation.dtype))
 
     def on_fit_start(self) -> None:
         """Let the callbacks prepare the problem, on its device."""

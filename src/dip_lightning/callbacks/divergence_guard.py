@@ -198,7 +198,7 @@ class DivergenceGuard(Stateful, pl.Callback):
         floor = fidelity.new_tensor(-torch.inf) if self._previous is None else self._previous - self.max_drop_db
         self._diverged = self._diverged | ~(fidelity > floor)
         if self._flat > 0:
-            low, high = pl_module.iterate.one_pass.aminmax()
+            low, high = pl_module.problem.extremes(pl_module.iterate.one_pass)
             self._diverged = self._diverged | (high - low <= self._flat)
         self._previous = fidelity
         pl_module.iterate.diverged = self._diverged

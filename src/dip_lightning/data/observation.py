@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dip_lightning.checks import check_number
+from dip_lightning.data.beyond import degrade, fixed_pixels
 from dip_lightning.data.cropping import SAMPLE_PREFIX, crop_picture, read_source, resize_picture
 from dip_lightning.data.degradation import DefaultNoise, Degradation, NoDegradation
 from dip_lightning.data.noise_level import clipped_noise, estimate_noise, is_correlated
+from dip_lightning.data.own_range import WorkingRange, choose_range, range_of_clean
 from dip_lightning.data.picture import Picture
 from dip_lightning.errors import UserError
 
@@ -32,8 +34,9 @@ class Observation:
     """What was read, and what is known of it.
 
     Attributes:
-        noisy: The observation y, (1, C_y, H_y, W_y) float64; in [0, 1] unless the noise was not clipped.
-        clean: The clean image x, (1, C, H, W) in [0, 1]; None for a picture of which there is none.
+        noisy: The observation y, (1, C_y, H_y, W_y) float64; in [0, 1] unless the noise was not clipped, or beyond the
+            range.
+        clean: The clean image x, (1, C, H, W) likewise; None for a picture of which there is none.
         picture: Format, mode, depth and alpha of what will be handed back, as large as x: the file, enlarged where y
             is smaller.
         source: Where it came from, for records.
@@ -43,6 +46,10 @@ class Observation:
         sigma_in_force: What the fit reckons with: σ, or what clipping to black and white left of the noise added.
         correlated: Whether neighbouring pixels seem to share their noise; only asked where σ is estimated.
         data_term: The name of the data term that suits the noise.
+        range: Which sample values are 0 and 1. All that is told of 255, and the peak of each PSNR, count on it.
+        known: 1 where a pixel of y lies in the range, 0 where beyond, (1, 1, H_y, W_y); None where all lie in it. What
+            lies beyond is not fitted.
+        fixed: The pixels of x that lie beyond, as they were observed, NaN elsewhere, (1, C, H, W); None for none.
     """
 
     noisy: Tensor
@@ -55,6 +62,21 @@ class Observation:
     sigma_in_force: float
     correlated: bool
     data_term: str
+    range: WorkingRange
+    known: Tensor | None = None
+    fixed: Tensor | None = None
+
+    @property
+    def beyond(self) -> int:
+        """How many pixels of y lie beyond the range."""
+        return 0 if self.known is None else int((self.known == 0).sum())
+
+    def completed(self, image: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Put into a restored image (H, W, C) what lies beyond the range, as it was observed."""
+        if self.fixed is None:
+            return image
+        fixed = self.fixed[0].permute(1, 2, 0).numpy()
+        return np.where(np.isnan(fixed), image, fixed)
 
     @property
     def picture_shape(self) -> tuple[int, int, int]:
@@ -71,21 +93,29 @@ class Observation:
         """
         part = np.s_[:, :, top : top + height, left : left + width]
         seen = np.s_[:, :, *(slice(a // scale, (a + b) // scale) for a, b in ((top, height), (left, width)))]
-        samples = self.picture.cropped(top, left, height, width).to_unit() * np.iinfo(np.uint16).max
+        unit = self.picture.cropped(top, left, height, width).to_unit()
+        known = None if self.known is None else self.known[seen].contiguous()
+        inside = known is None or bool(known.all())
         return replace(
             self,
             noisy=self.noisy[seen].contiguous(),
             clean=None if self.clean is None else self.clean[part].contiguous(),
-            picture=Picture(np.rint(samples).astype(np.uint16)),
+            picture=Picture(np.zeros((1, 1, 1), np.uint16)).with_unit(unit),
+            known=None if inside else known,
+            fixed=None if inside or self.fixed is None else self.fixed[part].contiguous(),
         )
 
     def describe(self) -> str:
-        """Say in a few words what it is and how noisy: ``"photo.png: 64x64, grey, noise σ = 25.0 of 255 (added)"``."""
+        """Say in a few words what it is and how noisy: ``"photo.png: 64x64, grey, noise σ = 25.0 of 255 (added)"``.
+
+        Where the range is not that of the type, it is told: ``"range: 0..4095 of 65535"``.
+        """
         _, channels, height, width = self.noisy.shape
         kind = {1: "grey", 3: "colour"}.get(channels, f"{channels} channels")
         large = "" if self.noisy.shape[1:] == self.picture_shape else f" of {self.picture.height}x{self.picture.width}"
+        scale = "" if self.range.source == "type" else f"{self.range.describe(self.beyond)}, "
         noise = f"noise σ = {self.sigma:.1f} of 255 ({self.sigma_source})"
-        return f"{Path(self.source).name}: {height}x{width}{large}, {kind}, {noise}"
+        return f"{Path(self.source).name}: {height}x{width}{large}, {kind}, {scale}{noise}"
 
     @cached_property
     def digest(self) -> str:
@@ -104,6 +134,7 @@ def load_observation(
     crop: int | Sequence[int] | None = None,
     size: int | Sequence[int] | None = None,
     sigma: float | None = None,
+    range: Sequence[float] | None = None,
     operator: "Operator | None" = None,
 ) -> Observation:
     """Read a picture, choose a part of it, and make an observation of it unless it is one.
@@ -116,6 +147,8 @@ def load_observation(
         size: Longest side in pixels, or ``[height, width]``, after cropping; None to leave it.
         sigma: Standard deviation of the noise on the scale 0 to 255, if you know better than what is added or
             estimated. It adds nothing.
+        range: The sample values that are black and white for the fit, ``[low, high]``; None to find them, see
+            :func:`~dip_lightning.data.own_range.find_range`. Noise that is added to 8 bits counts in their grey levels.
         operator: How y arises from the image, before noise is added; None for the identity.
 
     Returns:
@@ -135,29 +168,34 @@ def load_observation(
             f"at least {_SMALLEST_SIDE} on each side",
             "use a larger part of it",
         )
+    added = not isinstance(degradation, NoDegradation)
+    chosen = choose_range(picture, range, of_type=added and picture.samples.dtype == np.uint8)
+    picture = replace(picture, scale=chosen.values)
     exact = picture.to_unit()
     truth: NDArray[np.float64] | None = None
     if clean is not None:
-        if not isinstance(degradation, NoDegradation):
+        if added:
             raise UserError(
                 "image.clean together with noise to add",
                 "a picture that is noisy already",
                 "try degradation=none, or leave image.clean out",
             )
-        truth = resize_picture(crop_picture(read_source(clean, "image.clean"), crop, scale), size, scale).to_unit()
+        like = resize_picture(crop_picture(read_source(clean, "image.clean"), crop, scale), size, scale)
+        truth = replace(like, scale=range_of_clean(picture, like)).to_unit()
         expected = _image_shape(exact, operator)
         if truth.shape != expected:
             told = "as image.path has" if scale == 1 else "which image.path calls for"
             raise UserError(
                 f"image.clean of {_describe(truth.shape)}", f"{_describe(expected)}, {told}", "name its clean image"
             )
-    elif not isinstance(degradation, NoDegradation):
+    elif added:
         truth = exact
         if operator is not None:
             operator.check_image(picture.height, picture.width)
             exact = _observe(exact, operator)
-    noisy = degradation(exact)
-    estimated = estimate_noise(noisy)
+    beyond: NDArray[np.bool_] = np.any((exact < 0) | (exact > 1), axis=2)
+    noisy, inside = degrade(exact, degradation, beyond)
+    estimated = estimate_noise(inside)
     if sigma is not None:
         level, origin = check_number("image.sigma", sigma, 0, 255, example=25), "given"
     elif degradation.sigma is not None:
@@ -165,18 +203,22 @@ def load_observation(
     else:
         level, origin = estimated, "estimated"
     # Noise that was not clipped leaves the range.
-    clipped = origin == "added" and noisy.min() >= 0 and noisy.max() <= 1
+    clipped = origin == "added" and inside.min() >= 0 and inside.max() <= 1
+    shape = _image_shape(exact, operator)
     return Observation(
         noisy=_to_tensor(noisy),
         clean=None if truth is None else _to_tensor(truth),
-        picture=picture if truth is not None and clean is None else _enlarged(picture, _image_shape(exact, operator)),
+        picture=picture if truth is not None and clean is None else _enlarged(picture, shape),
         source="array" if isinstance(path, np.ndarray) else str(path),
         sigma=level,
         sigma_source=origin,
         sigma_estimated=estimated,
-        sigma_in_force=clipped_noise(noisy, level) if clipped else level,
-        correlated=origin == "estimated" and is_correlated(noisy),
+        sigma_in_force=clipped_noise(inside, level) if clipped else level,
+        correlated=origin == "estimated" and is_correlated(inside),
         data_term=degradation.data_term,
+        range=chosen,
+        known=_to_tensor((~beyond[:, :, None]).astype(np.float64)) if beyond.any() else None,
+        fixed=_to_tensor(fixed_pixels(noisy, beyond, shape)) if beyond.any() else None,
     )
 
 

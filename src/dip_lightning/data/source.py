@@ -30,6 +30,7 @@ class ImageSource:
         crop: int | Sequence[int] | None = None,
         size: int | Sequence[int] | None = None,
         sigma: float | None = None,
+        range: Sequence[float] | None = None,
         operator: "Operator | None" = None,
     ) -> None:
         """Keep the settings; nothing is read yet.
@@ -43,6 +44,7 @@ class ImageSource:
             crop: Which part of the picture.
             size: What it is resized to.
             sigma: How strong the noise is, if you know.
+            range: Which sample values are black and white for the fit, if you know.
             operator: How the observation arises from the image.
 
         Raises:
@@ -52,7 +54,14 @@ class ImageSource:
             check_integer("iterations", iterations, 1, 10**7, example=2000)
         self._iterations = iterations
         self._path, self._degradation = path, degradation
-        self._options = {"clean": clean, "crop": crop, "size": size, "sigma": sigma, "operator": operator}
+        self._options = {
+            "clean": clean,
+            "crop": crop,
+            "size": size,
+            "sigma": sigma,
+            "range": range,
+            "operator": operator,
+        }
         self._observation: Observation | None = None
 
     def take(self, observation: Observation) -> None:

@@ -23,8 +23,9 @@ from dip_lightning.config.build import build
 from dip_lightning.config.compose import config_folder
 from dip_lightning.config.messages import of_unknown_keys
 from dip_lightning.config.targets import find_target, is_trusted
-from dip_lightning.data import ImageSource, Observation, Picture
+from dip_lightning.data import ImageSource, Observation, Picture, ValueRange
 from dip_lightning.data.noise_level import estimate_noise
+from dip_lightning.data.own_range import WorkingRange
 from dip_lightning.errors import UserError
 from dip_lightning.fitting.optimization import optimizer_factory, scheduler_factory
 from dip_lightning.fitting.own import Own
@@ -217,12 +218,23 @@ def _build_problem(cfg: DictConfig, observation: Observation, own: Own) -> Probl
     data_term = own.data_term
     if data_term is None:
         data_term = DATA_TERMS[check_choice("data_term", cfg.data_term or observation.data_term, DATA_TERMS)]
+    operator = build_operator(cfg, own)
     # float32 here; Lightning converts the module, images included, to what the precision asks for.
+    noisy, clean = observation.noisy.float(), None if observation.clean is None else observation.clean.float()
+    known, fixed = observation.known, observation.fixed
+    if known is not None and fixed is not None:
+        # A star is not fitted, but would count in whatever takes a mean: for the fit, it is as bright as the range.
+        noisy, fixed = torch.where(known == 0, noisy.clamp(0, 1), noisy), fixed.float().clamp(0, 1)
+        clean = None if clean is None else clean.clamp(0, 1)
+        measured = operator.known(noisy) if isinstance(operator, Operator) else None
+        known = known.float() if measured is None else known.to(measured) * measured
     return Problem(
-        observation.noisy.float(),
-        None if observation.clean is None else observation.clean.float(),
-        operator=build_operator(cfg, own),
+        noisy,
+        clean,
+        operator=operator,
         data_term=data_term,
+        known=known,
+        fixed=fixed,
         regularizers=terms,
         sigma=observation.sigma_in_force,
         shape=observation.picture_shape,
@@ -253,6 +265,7 @@ def _observation_of(problem: Problem) -> Observation:
         sigma_in_force=sigma,
         correlated=False,
         data_term=getattr(problem.data_term, "__name__", type(problem.data_term).__name__),
+        range=WorkingRange(ValueRange(0, 1), "type", None),
     )
 
 

@@ -50,7 +50,7 @@ class FitResult:
 
     Attributes:
         picture: The restored picture, like the one that was given; of a whole problem, with 16 bits a sample.
-        output: The same, (H, W, C), before it was rounded and clipped: black is 0 and white is 1.
+        output: The same, (H, W, C), before it was rounded and clipped: the ends of ``summary["range"]`` are 0 and 1.
         curves: One array an iteration, by the names of ``curves.csv``; NaN where nothing was measured.
         summary: The content of ``summary.json``.
         run_folder: Where the files are, or None where none were written.
@@ -167,7 +167,7 @@ def _hand_back(fit: Fit, seconds: float, run_folder: Path | None, exhausted: Use
         )
     summary = summarise(fit, selection, seconds, out_of_memory=exhausted is not None)
     curves = fit.module.curves.block()
-    output = to_image(selection.image)
+    output = fit.data.observation.completed(to_image(selection.image))
     picture = fit.data.observation.picture.with_unit(output)
     if run_folder is not None:
         log_final_figures(fit, summary)

@@ -29,6 +29,7 @@ class Problem(nn.Module):
         target: What the data term compares with, of the same shape; None for the observation itself.
         known: 1 where a sample was measured, 0 where not, (1, 1 or C_y, H_y, W_y); None for all.
         used: 1 where the data term counts it, which may be fewer; None for the known ones.
+        fixed: Values of x that are known, and not fitted, NaN elsewhere, (1, C, H, W); None for none.
         clean: x itself, (1, C, H, W), or None. Only for measuring: it never enters what is minimised.
         operator: The forward operator A.
         data_term: Loss of A(x) against y, one value a sample; see :mod:`dip_lightning.problems.data_terms`.
@@ -41,6 +42,7 @@ class Problem(nn.Module):
     target: Tensor | None
     known: Tensor | None
     used: Tensor | None
+    fixed: Tensor | None
     clean: Tensor | None
     known_weight: Tensor | None
     weight: Tensor | None
@@ -58,6 +60,7 @@ class Problem(nn.Module):
         shape: tuple[int, int, int] | None = None,
         target: Tensor | None = None,
         used: Tensor | None = None,
+        fixed: Tensor | None = None,
     ) -> None:
         """Put the problem together.
 
@@ -72,12 +75,14 @@ class Problem(nn.Module):
             shape: (C, H, W) of x; None for what the operator says, or else that of the observation.
             target: What to compare with instead of the observation.
             used: Which samples are compared.
+            fixed: What is known of x.
 
         Raises:
             UserError: The shapes do not fit together, no sample is known, or an object is of another kind.
         """
         super().__init__()
         images = {"observation": observation, "clean": clean, "known": known, "target": target, "used": used}
+        images["fixed"] = fixed
         _check_kinds(images, {"data_term": data_term, "operator": operator}, regularizers)
         if sigma is not None:
             check_number("sigma", sigma, 0, example=25)
@@ -98,7 +103,7 @@ class Problem(nn.Module):
             raise UserError(
                 "an observation with NaN or infinite samples", "numbers", "give known=, 0 where they are lost"
             )
-        images["observation"] = observation
+        images |= {"observation": observation, "known": known}
         for name, image in images.items():
             self.register_buffer(name, image, persistent=False)
         self.register_buffer("known_weight", known_weight, persistent=False)
@@ -113,6 +118,8 @@ class Problem(nn.Module):
             raise UserError(
                 f"a clean image of {_shape(self.clean)}", f"the image's {self.shape}", "name its clean image"
             )
+        if self.fixed is not None and _shape(self.fixed) != self.shape:
+            raise UserError(f"fixed samples of {_shape(self.fixed)}", f"the image's {self.shape}", "give it that shape")
         if self.target is not None and self.target.shape != self.observation.shape:
             told = f"a target of {tuple(self.target.shape)}"
             raise UserError(told, f"the observation's {tuple(self.observation.shape)}", "give it that shape")
@@ -139,7 +146,20 @@ class Problem(nn.Module):
             sigma=self.sigma,
             shape=self.shape,
             target=self.target if target is None else target,
+            fixed=self.fixed,
         )
+
+    def complete(self, image: Tensor) -> Tensor:
+        """Return an image with the samples that are fixed, (1, C, H, W)."""
+        return image if self.fixed is None else torch.where(torch.isnan(self.fixed), image, self.fixed)
+
+    def extremes(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the least and the greatest sample of an image that is not fixed, each of shape ()."""
+        if self.fixed is None:
+            low, high = image.aminmax()
+            return low, high
+        free = torch.isnan(self.fixed)
+        return image.where(free, torch.inf).amin(), image.where(free, -torch.inf).amax()
 
     def data_loss(self, prediction: Tensor) -> Tensor:
         """Return the data term of A(x), the mean over the samples that are compared, of shape ()."""

@@ -72,6 +72,7 @@ def fit_tiles(
         run.signal = stopped.number
     assert fits.last is not None
     run.fill()
+    run.blended = run.observation.completed(run.blended)
     summary, curves = summarise_tiles(cfg, run, fits.last), mean_curves(run.curves)
     picture = run.observation.picture.with_unit(run.blended)
     if run_folder is not None and run.signal is not None:
