@@ -13,7 +13,8 @@ from PIL import Image
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from dip_lightning.cli import compare
-from dip_lightning.cli.compare import measure_whiteness, psnr_ssim
+from dip_lightning.cli.compare import psnr_ssim
+from dip_lightning.data.whiteness import measure_whiteness
 from tests.conftest import Outcome
 
 CLEAN = skimage.data.chelsea()[:120, :150]

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,75 +14,15 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from dip_lightning.cli.one_line import errors_in_one_line
 from dip_lightning.data.image_io import read_image
+from dip_lightning.data.own_range import find_range, range_of_clean
+from dip_lightning.data.whiteness import REACH, measure_whiteness
 from dip_lightning.errors import UserError
 from dip_lightning.runs.figures import draw_comparison
 
-__all__ = ["Whiteness", "main", "measure_whiteness", "psnr_ssim"]
+__all__ = ["main", "psnr_ssim"]
 
-# How far apart, in pixels, two samples of a residual may be for their correlation to count.
-_REACH = 3
-# A correlation of neighbours below this is taken for none, even where more pixels would tell it from chance.
-_NEGLIGIBLE = 0.05
 # Side of the window of the structural similarity (Wang et al., 2004, as scikit-image has it).
 _SSIM_WINDOW = 7
-
-
-@dataclass(frozen=True)
-class Whiteness:
-    """How much the samples of a residual tell about their neighbours; those of white noise tell nothing.
-
-    Attributes:
-        neighbours: Mean correlation of horizontal and vertical neighbours, in [-1, 1].
-        rms: Root mean square of the correlations at all distances up to three pixels in both directions.
-        empty: Whether there is no residual at all.
-        chance: The standard deviation that the correlation of white noise has, 1/√(number of samples).
-    """
-
-    neighbours: float
-    rms: float
-    chance: float
-    empty: bool = False
-
-    @property
-    def verdict(self) -> str:
-        """What the figures say, in words."""
-        if self.empty:
-            return "nothing"
-        if self.rms <= max(_NEGLIGIBLE, 3 * self.chance):
-            return "white, as noise from pixel to pixel is"
-        if self.neighbours > 0:
-            return "not white, neighbours are alike: picture, or noise that neighbours share"
-        return "not white, neighbours differ more than by chance"
-
-
-def measure_whiteness(residual: NDArray[np.floating]) -> Whiteness:
-    """Measure the autocorrelation of a residual, each channel apart, its mean removed.
-
-    Args:
-        residual: (H, W, C), of any range.
-
-    Returns:
-        The correlations, means over the channels; all 0 for a residual without variation.
-    """
-    height, width, channels = residual.shape
-    centred = residual - residual.mean(axis=(0, 1))
-    variance = float(np.square(centred).mean())
-    chance = 1 / np.sqrt(height * width * channels)
-    if variance < 1e-20:
-        return Whiteness(0.0, 0.0, chance, empty=True)
-    correlations = {}
-    for down in range(min(_REACH, height - 1) + 1):
-        for right in range(-min(_REACH, width - 1), min(_REACH, width - 1) + 1):
-            if (down, right) > (0, 0):  # half of the plane: the other half is its mirror image
-                upper = centred[: height - down, max(0, -right) : width - max(0, right)]
-                lower = centred[down:, max(0, right) : width - max(0, -right)]
-                correlations[down, right] = float((upper * lower).mean()) / variance
-    nearest = [correlations[lag] for lag in ((0, 1), (1, 0)) if lag in correlations]
-    return Whiteness(
-        float(np.mean(nearest)) if nearest else 0.0,
-        float(np.sqrt(np.mean(np.square(list(correlations.values()))))) if correlations else 0.0,
-        float(chance),
-    )
 
 
 def psnr_ssim(image: NDArray[np.floating], clean: NDArray[np.floating]) -> tuple[float, float]:
@@ -124,12 +64,19 @@ def _compare(restored: str, clean: str | None, noisy: str | None, out: Path | No
     if out is not None and (out.suffix.lower() != ".png" or not out.parent.is_dir()):
         raise UserError(f"--out {out}", "a name that ends in .png, in a folder that exists", "try --out figure.png")
     paths = {"noisy": noisy, "restored": restored, "clean": clean}
-    images = {name: read_image(path).to_unit() for name, path in paths.items() if path is not None}
+    pictures = {name: read_image(path) for name, path in paths.items() if path is not None}
+    # The range of the picture that was fitted, as the fit has found it.
+    fitted_name, fitted = next(iter(pictures.items()))
+    scale = find_range(fitted)
+    fitted = replace(fitted, scale=scale)
+    images = {name: range_of_clean(fitted, one).to_unit(one.samples) for name, one in pictures.items()}
     shapes = {name: image.shape for name, image in images.items()}
     if len(set(shapes.values())) > 1:
         told = ", ".join(f"{name} {h}x{w} with {c} channel{'s' * (c > 1)}" for name, (h, w, c) in shapes.items())
         raise UserError(f"pictures that differ ({told})", "the same size and channels", "name the pictures of one run")
     console = Console(emoji=False)
+    if scale != fitted.limits:
+        console.print(f"Black and white are {scale.low:g} and {scale.high:g}, the range of {fitted_name}.")
     if clean is not None:
         console.print(_table({name: images[name] for name in ("noisy", "restored") if name in images}, images["clean"]))
     differences = {}
@@ -141,7 +88,7 @@ def _compare(restored: str, clean: str | None, noisy: str | None, out: Path | No
         white = measure_whiteness(difference)
         console.print(
             f"{title}: {white.verdict}. RMS {255 * np.sqrt(np.square(difference).mean()):.2f} of 255; correlation of "
-            f"neighbours {white.neighbours:+.3f}, within {_REACH} pixels {white.rms:.3f} (chance {white.chance:.3f})",
+            f"neighbours {white.neighbours:+.3f}, within {REACH} pixels {white.rms:.3f} (chance {white.chance:.3f})",
             soft_wrap=True,
             highlight=False,
         )

@@ -29,7 +29,7 @@ __all__ = ["main"]
 
 log = logging.getLogger(__name__)
 
-UNEXPECTED, USER_ERROR, INTERRUPTED = 1, 2, 130
+UNEXPECTED, USER_ERROR, WORSE, INTERRUPTED = 1, 2, 3, 130
 
 # At import, too: a launcher may run a job in a process of its own.
 register_resolvers()
@@ -46,7 +46,8 @@ def main() -> NoReturn:
     """Run the command line.
 
     Raises:
-        SystemExit: 0 after a run; 1 after an unexpected error; 2 for a mistake of the user; 130 after Ctrl-C, 143
+        SystemExit: 0 after a run; 1 after an unexpected error; 2 for a mistake of the user; 3 after a run whose result
+            is worse than what was given; 130 after Ctrl-C, 143
             after SIGTERM and 129 after a closed terminal, with what was reached written.
     """
     with tolerate_broken_output():
@@ -175,7 +176,13 @@ def _fit(cfg: DictConfig, run_folder: Path, sweep: HydraConf | None) -> int:
         print_summary(result.summary, run_folder)
     else:
         print_job(sweep.job.num, sweep.job.override_dirname.replace(",", " "), result.summary, run_folder)
-    return 0 if result.signal is None else 128 + result.signal
+    # A study measures: there, what is worse is a result like any other.
+    return _code(result.signal, worse=result.is_worse and sweep is None)
+
+
+def _code(signal: int | None, *, worse: bool) -> int:
+    """The exit code after a fit, by the signal that ended it early, and by what came out."""
+    return 128 + signal if signal is not None else WORSE if worse else 0
 
 
 def _one_after_another(hydra_config: HydraConf) -> bool:
@@ -211,7 +218,7 @@ def _resume(arguments: list[str]) -> int:
     iterations = int(given["iterations"]) if "iterations" in given else None
     result = resume(run_folder, iterations, given.get("precision"))
     print_summary(result.summary, run_folder)
-    return 0 if result.signal is None else 128 + result.signal
+    return _code(result.signal, worse=result.is_worse)
 
 
 def _fit_folder(cfg: DictConfig, run_folder: Path) -> int:
@@ -222,9 +229,9 @@ def _fit_folder(cfg: DictConfig, run_folder: Path) -> int:
     result = restore_folder(cfg, run_folder)
     for line in tell(result, run_folder):
         print(line)
-    if result.signal is not None:
-        return 128 + result.signal
-    return USER_ERROR if result.failed else 0
+    if result.failed and result.signal is None:
+        return USER_ERROR
+    return _code(result.signal, worse=bool(result.worse))
 
 
 def _of_output(error: OSError) -> UserError:

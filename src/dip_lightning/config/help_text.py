@@ -32,6 +32,10 @@ hydra/launcher=submitit_slurm sends them to a cluster.
 
 Each run writes a folder under outputs/; `tensorboard --logdir outputs` shows the curves, `dip-report outputs` makes
 tables, figures and a page of them, `dip-compare RESTORED CLEAN` measures a picture against its clean one.
+
+Exit codes: 0 after a run; 2 for a mistake, told in one line; 3 where everything is written, but the result is worse
+than what was given (of 300 iterations and more, not in a sweep); 130, 143 and 129 after Ctrl-C, SIGTERM and a closed
+terminal; 1 after an error that nobody foresaw.
 """
 
 # "key: value  # comment", with any indentation; a key that opens a block has no value.

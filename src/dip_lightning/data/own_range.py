@@ -18,12 +18,12 @@ __all__ = ["WorkingRange", "choose_range", "find_range", "range_of_clean"]
 # sample may lie beyond them to count as a part of it: hot pixels do not.
 _TAIL, _FENCE = 1.0, 1.0
 # The same for stars, which may be many; each is tried where noise would be lost under those before.
-_STAR_TAILS, _STAR_FENCE = (2.0, 5.0, 10.0, 15.0), 3.0
+_STAR_TAILS, _STAR_FENCE = (2.0, 5.0, 10.0, 15.0), 2.0
 # How many times narrower the range must become by leaving stars out: they stay as they are, which a lamp should not.
 _FAR = 8.0
 # On the scale 0 to 255: less noise than the one is lost, since a fit leaves about as much of a picture; as much as the
 # other is seen well.
-_LOST, _SEEN = 2.0, 8.0
+_LOST, _SEEN = 2.0, 12.0
 
 # A range that covers more than this share of a natural one (0 to 2ⁿ − 1) stands for it.
 _FILLED = 0.5

@@ -43,6 +43,9 @@ __all__ = ["FitResult", "clear_run_folder", "fit_picture"]
 
 log = logging.getLogger(__name__)
 
+# Of a fit of fewer iterations nobody expects a good picture: the averaged output is hardly more than its beginning.
+_FEWEST = 300
+
 
 @dataclass(frozen=True)
 class FitResult:
@@ -63,6 +66,11 @@ class FitResult:
     summary: Summary
     run_folder: Path | None
     signal: int | None = None
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether the result is worse than what was given, after enough iterations for it to be better."""
+        return self.summary["worse_than_observation"] and self.summary["iterations"] >= _FEWEST
 
     @property
     def image(self) -> NDArray[np.unsignedinteger]:

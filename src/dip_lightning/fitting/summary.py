@@ -7,12 +7,28 @@ from typing import Any, NotRequired, TypedDict, cast
 from dip_lightning.callbacks import Detection, DivergenceGuard, Interrupt, OutputEMA, PeakPSNR
 from dip_lightning.data import Observation
 from dip_lightning.fitting.build import Fit
+from dip_lightning.fitting.removed import Removed, is_doubtful, measure_removed
 from dip_lightning.fitting.selection import Selection
 from dip_lightning.metrics import psnr
-from dip_lightning.runs.record import Remedy, SelectedSummary, StoppingSummary, Summary, TilesSummary
+from dip_lightning.runs.record import (
+    RangeSummary,
+    Remedy,
+    RemovedSummary,
+    SelectedSummary,
+    StoppingSummary,
+    Summary,
+    TilesSummary,
+)
 from dip_lightning.system import environment
 
-__all__ = ["final_figures", "hyperparameters", "interrupted_by", "summarise", "summarise_ending"]
+__all__ = [
+    "final_figures",
+    "hyperparameters",
+    "interrupted_by",
+    "summarise",
+    "summarise_ending",
+    "summarise_range",
+]
 
 
 class _Ending(TypedDict):
@@ -21,6 +37,8 @@ class _Ending(TypedDict):
     psnr_observation: float | None
     stopping: StoppingSummary
     selected: SelectedSummary
+    removed: RemovedSummary | None
+    worse_than_observation: bool
     tiles: NotRequired[TilesSummary]  # which a record in tiles adds
     remarks: list[str]
     signal: int | None
@@ -33,6 +51,7 @@ def summarise_ending(
     signal: int | None,
     course: Iterable[str],
     averaging: Iterable[str],
+    removed: Removed | None,
 ) -> _Ending:
     """Compose what the records of a whole picture and of one in tiles tell alike.
 
@@ -43,16 +62,24 @@ def summarise_ending(
         signal: The number of the signal that ended the fits early, or None.
         course: What the user should know of the course of the fits.
         averaging: What the user should know of how much the averaged output has averaged.
+        removed: What was removed; None where nothing was done.
     """
     quality = stopping["psnr"]
+    worse = quality is not None and noisy is not None and quality < noisy
+    if quality is None and removed is not None:
+        worse = removed.is_worse
+        # Of the two, what was done says more than how sure the rules were of when to do it.
+        stopping["unsure"] = removed.doubt() or stopping["unsure"]
     remarks = [] if stopping["unsure"] is None else [f"Unsure. {stopping['unsure']} Look at the picture."]
     remarks += course
-    if quality is not None and noisy is not None and quality < noisy:
+    if quality is not None and worse:
         remarks.append("The restored picture is worse than the noisy one.")
     return {
         "psnr_observation": noisy,
         "stopping": stopping,
         "selected": {"output": output, "iteration": stopping["iteration"], "psnr": quality},
+        "removed": None if removed is None else removed.as_summary(),
+        "worse_than_observation": worse,
         "remarks": [*remarks, *averaging],
         "signal": signal,
     }
@@ -82,7 +109,11 @@ def summarise(fit: Fit, selection: Selection, seconds: float, *, out_of_memory: 
     if clean is not None:
         quality, seen = float(psnr(selection.image.to(clean), clean)), module.problem.observation
         noisy = float(psnr(seen, clean)) if seen.shape == clean.shape else None
-    interrupt, term = fit.find(Interrupt), module.problem.data_term
+    interrupt, data_term = fit.find(Interrupt), module.problem.data_term
+    term = getattr(data_term, "__name__", type(data_term).__name__)
+    removed = measure_removed(
+        module.problem, selection.image, observation.sigma_in_force, doubtful=is_doubtful(observation, term)
+    )
     guard, detection = fit.find(DivergenceGuard), fit.find(Detection)
     stopping: StoppingSummary = {
         "rule": "none" if detection is None else detection.name,
@@ -114,7 +145,8 @@ def summarise(fit: Fit, selection: Selection, seconds: float, *, out_of_memory: 
         "sigma_source": observation.sigma_source,
         "sigma_estimated": observation.sigma_estimated,
         "sigma_in_force": observation.sigma_in_force,
-        "data_term": getattr(term, "__name__", type(term).__name__),
+        "range": summarise_range(observation),
+        "data_term": term,
         "input_noise_std": module.prior.policy.std,
         "iterations": iterations,
         "seconds": round(seconds, 3),
@@ -126,7 +158,7 @@ def summarise(fit: Fit, selection: Selection, seconds: float, *, out_of_memory: 
         "averaged": averaged,
         "eval": peaks.get("eval"),
         **summarise_ending(
-            stopping, settings.select, noisy, signal, _course(fit), _averaging(fit, selection.iteration)
+            stopping, settings.select, noisy, signal, _course(fit), _averaging(fit, selection.iteration), removed
         ),
         "restores": [] if guard is None else guard.restored_at,
         "remedies": [] if guard is None else cast(list[Remedy], guard.remedies),
@@ -136,6 +168,21 @@ def summarise(fit: Fit, selection: Selection, seconds: float, *, out_of_memory: 
         "git_commit": fit.git_commit,
         "digest": observation.digest,
         "fingerprint": settings.fingerprint,
+    }
+
+
+def summarise_range(observation: Observation) -> RangeSummary:
+    """Compose what a record says of the range that a picture was fitted in.
+
+    Args:
+        observation: The picture.
+    """
+    values = observation.range.values
+    return {
+        "low": values.low,
+        "high": values.high,
+        "source": observation.range.source,
+        "beyond": observation.beyond,
     }
 
 

@@ -14,7 +14,9 @@ __all__ = [
     "RECORD",
     "TILE_FOLDERS",
     "CurveSummary",
+    "RangeSummary",
     "Remedy",
+    "RemovedSummary",
     "SelectedSummary",
     "StoppingSummary",
     "Summary",
@@ -75,6 +77,32 @@ class SelectedSummary(TypedDict):
     psnr: float | None
 
 
+class RangeSummary(TypedDict):
+    """The sample values that were black and white for the fit, in the units of the file.
+
+    ``source`` is ``type`` where they are all that the samples' type can say, ``estimated`` from the picture, or
+    ``given``. So many pixels of the observation lie ``beyond`` them, and were handed through.
+    """
+
+    low: float
+    high: float
+    source: str
+    beyond: int
+
+
+class RemovedSummary(TypedDict):
+    """What was removed, the observation minus the result as it would be seen, over the samples that were fitted.
+
+    Its root mean square and the change of the mean of the channel that changed most, on the scale 0 to 255; how alike
+    neighbouring pixels are in it, a correlation; and how many times the noise it is.
+    """
+
+    rms: float
+    shift: float
+    neighbours: float
+    times_sigma: float
+
+
 class TilesSummary(TypedDict):
     """How a picture was cut: side and overlap in pixels, rows and columns of tiles, how many of them are done.
 
@@ -101,7 +129,9 @@ class Summary(TypedDict):
     """The record of a run, whole or in tiles.
 
     PSNRs are in dB and None without a clean image, sigmas on the scale 0 to 255, iterations count from 0, memory is
-    in MB (10⁶ bytes). ``tiles`` is of pictures in tiles only; ``one_pass``, ``averaged`` and ``eval`` are None there.
+    in MB (10⁶ bytes). 255, and the peak of a PSNR, are the white of ``range``. ``tiles`` is of pictures in tiles only;
+    ``one_pass``, ``averaged`` and ``eval`` are None there. ``worse_than_observation`` is judged by PSNR, or without a
+    clean image by ``removed``, which is None where no tile is done.
     """
 
     model: str
@@ -121,6 +151,7 @@ class Summary(TypedDict):
     sigma_source: str
     sigma_estimated: float
     sigma_in_force: float
+    range: RangeSummary
     data_term: str
     input_noise_std: float | None
     iterations: int
@@ -135,6 +166,8 @@ class Summary(TypedDict):
     eval: CurveSummary | None
     stopping: StoppingSummary
     selected: SelectedSummary
+    removed: RemovedSummary | None
+    worse_than_observation: bool
     tiles: NotRequired[TilesSummary]
     remarks: list[str]
     signal: int | None

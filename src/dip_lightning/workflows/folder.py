@@ -31,7 +31,8 @@ class FolderResult:
     Attributes:
         restored: Names of the pictures that were fitted now.
         present: Names of those that an earlier start had finished.
-        unsure: Why the stopping rules are unsure of some that were restored now, by name.
+        unsure: Why some that were restored now are not to be trusted, by name.
+        worse: Names of those that came out worse than they were.
         failed: What was wrong with the others, by name.
         total: How many pictures the folder has.
         signal: The number of the signal that ended it early, or None.
@@ -40,6 +41,7 @@ class FolderResult:
     restored: list[str] = field(default_factory=list)
     present: list[str] = field(default_factory=list)
     unsure: dict[str, str] = field(default_factory=dict)
+    worse: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     total: int = 0
     signal: int | None = None
@@ -104,6 +106,8 @@ def restore_folder(cfg: DictConfig, run_folder: Path, console: Console | None = 
         quality = "" if stopping["psnr"] is None else f", {stopping['psnr']:.2f} dB"
         if stopping["unsure"]:
             result.unsure[picture.name] = stopping["unsure"]
+        if fitted.is_worse:
+            result.worse.append(picture.name)
         console.print(
             f"{number}/{len(pictures)} {escape(picture.name)}: σ = {fitted.summary['sigma']:.1f}, iteration "
             f"{stopping['iteration']} of {fitted.summary['iterations']}{quality}",
@@ -134,6 +138,8 @@ def tell(result: FolderResult, run_folder: Path) -> Iterator[str]:
     yield f"{len(result.restored) + len(result.present)} of {result.total} pictures restored{before}."
     for name, doubt in result.unsure.items():
         yield f"Unsure of {name}: {doubt}"
+    if result.worse:
+        yield f"Worse than before: {', '.join(result.worse)}"
     # A mistake in the settings is the same for every picture, and told once.
     alike: dict[str, list[str]] = {}
     for name, problem in result.failed.items():

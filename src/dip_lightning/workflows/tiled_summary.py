@@ -10,7 +10,8 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from dip_lightning.data import Observation
-from dip_lightning.fitting.summary import interrupted_by, summarise_ending
+from dip_lightning.fitting.removed import combine, is_doubtful
+from dip_lightning.fitting.summary import interrupted_by, summarise_ending, summarise_range
 from dip_lightning.runs.record import StoppingSummary, Summary
 from dip_lightning.runs.status import fingerprint
 from dip_lightning.stopping import disagree
@@ -110,9 +111,12 @@ def summarise_tiles(cfg: DictConfig, run: TiledRun, part: Summary) -> Summary:
         "abstained": {},
         "cap": run.cap,
     }
+    parts = [summary["removed"] for summary in run.done.values() if summary["removed"] is not None]
+    removed = combine(parts, run.observation.sigma_in_force, doubtful=is_doubtful(run.observation, part["data_term"]))
     whole: Summary = {
         **part,
-        **summarise_ending(stopping, cfg.select, noisy, run.signal, _course(run), _averaging(run)),
+        **summarise_ending(stopping, cfg.select, noisy, run.signal, _course(run), _averaging(run), removed),
+        "range": summarise_range(run.observation),
         "height": run.tiles.height,
         "width": run.tiles.width,
         "iterations": iterations,
