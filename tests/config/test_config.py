@@ -54,6 +54,7 @@ CHANGES: dict[str, tuple[Any, ...]] = {
     "image.crop": ("40",),
     "image.size": ("34",),
     "image.sigma": (60,),
+    "image.range": ("[20,230]",),
     "problem.factor": (4, [*TINY_UNET, "problem=downsample"]),
     "regularizers.tv.weight": (1, [*TINY_UNET, "regularizers=tv"]),
     "regularizers.tv.kind": ("isotropic", [*TINY_UNET, "regularizers=tv"]),

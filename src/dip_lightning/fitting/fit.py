@@ -4,7 +4,7 @@ import gc
 import logging
 import shlex
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from dip_lightning.fitting.isolation import isolated
 from dip_lightning.fitting.memory import check_memory, is_out_of_memory
 from dip_lightning.fitting.outcome import FitOutcome, log_final_figures, to_image
 from dip_lightning.fitting.own import Own
+from dip_lightning.fitting.removed import with_brightness
 from dip_lightning.fitting.resume_check import check_same_fit, describe_fit
 from dip_lightning.fitting.selection import select
 from dip_lightning.fitting.summary import summarise
@@ -35,16 +36,13 @@ from dip_lightning.runs.checkpoint_file import (
     read_checkpoint,
     remove_checkpoints,
 )
-from dip_lightning.runs.record import RECORD, Summary
+from dip_lightning.runs.record import RECORD, Summary, is_worse
 from dip_lightning.runs.run_folder import check_room
 from dip_lightning.system import environment
 
 __all__ = ["FitResult", "clear_run_folder", "fit_picture"]
 
 log = logging.getLogger(__name__)
-
-# Of a fit of fewer iterations nobody expects a good picture: the averaged output is hardly more than its beginning.
-_FEWEST = 300
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ class FitResult:
     @property
     def is_worse(self) -> bool:
         """Whether the result is worse than what was given, after enough iterations for it to be better."""
-        return self.summary["worse_than_observation"] and self.summary["iterations"] >= _FEWEST
+        return is_worse(self.summary)
 
     @property
     def image(self) -> NDArray[np.unsignedinteger]:
@@ -173,10 +171,14 @@ def _hand_back(fit: Fit, seconds: float, run_folder: Path | None, exhausted: Use
         raise UserError(
             "the output is not finite: the fit diverged", "a smaller step", f"try lr={fit.settings.lr / 10:g}"
         )
+    observation = fit.data.observation
+    if observation.range.source != "type":  # what fills its type comes out as it did before there were ranges
+        image = with_brightness(fit.module.problem, selection.image, observation.sigma_in_force)
+        selection = replace(selection, image=image)
     summary = summarise(fit, selection, seconds, out_of_memory=exhausted is not None)
     curves = fit.module.curves.block()
-    output = fit.data.observation.completed(to_image(selection.image))
-    picture = fit.data.observation.picture.with_unit(output)
+    output = observation.completed(to_image(selection.image))
+    picture = observation.picture.with_unit(output)
     if run_folder is not None:
         log_final_figures(fit, summary)
         FitOutcome(fit, selection, picture, curves, summary).write(run_folder)

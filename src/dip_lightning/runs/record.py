@@ -21,6 +21,7 @@ __all__ = [
     "StoppingSummary",
     "Summary",
     "TilesSummary",
+    "is_worse",
     "read_summary",
 ]
 
@@ -29,6 +30,9 @@ RECORD = "summary.json"
 
 # Under the run folder of a picture in tiles: the fits of the tiles, and of those that choose the iteration.
 TILE_FOLDERS = ("tiles", "pilots")
+
+# Of a fit of fewer iterations nobody expects a good picture: the averaged output is hardly more than its beginning.
+_FEWEST = 300
 
 # PSNRs in dB; iterations from 0; how many iterations lie within 0.1 and 0.5 dB of the peak.
 CurveSummary = TypedDict(
@@ -195,3 +199,12 @@ def read_summary(run_folder: Path) -> Summary:
     if not isinstance(summary, dict):
         raise ValueError(f"{RECORD} is no record of a run")
     return cast(Summary, summary)
+
+
+def is_worse(summary: Summary) -> bool:
+    """Tell whether a run came out worse than what was given, after enough iterations for it to be better.
+
+    Args:
+        summary: Its record; one of an older version did not judge.
+    """
+    return summary.get("worse_than_observation", False) and summary["iterations"] >= _FEWEST

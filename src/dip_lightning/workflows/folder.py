@@ -13,6 +13,7 @@ from rich.markup import escape
 from dip_lightning.errors import UserError
 from dip_lightning.fitting.fit import FitResult
 from dip_lightning.fitting.resume_check import resumable
+from dip_lightning.runs.record import is_worse, read_summary
 from dip_lightning.runs.status import is_finished
 from dip_lightning.workflows.restore import fit
 
@@ -92,6 +93,8 @@ def restore_folder(cfg: DictConfig, run_folder: Path, console: Console | None = 
         place = run_folder / picture.name
         if is_finished(place, cfg, (picture, None if clean is None else clean / picture.name)):
             result.present.append(picture.name)
+            if is_worse(read_summary(place)):
+                result.worse.append(picture.name)
             continue
         try:
             fitted = _fit_one(cfg, picture, place, clean, f"{number}/{len(pictures)} {picture.name}")
