@@ -94,7 +94,7 @@ def returns_what_it_gets(
     """A fit that has restored the picture as it is."""
     stopping = {"rule": "vote", "iteration": 7, "unsure": None, "cap": 8}
     summary = {"iterations": 8, "seconds": 1.0, "peak_memory_mb": 1.0, "stopping": stopping, "signal": None}
-    summary |= {"remarks": [], "restores": [], "selected": {"psnr": None}}
+    summary |= {"remarks": [], "restores": [], "selected": {"psnr": None}, "data_term": "mse"}
     noisy = image.noisy[0].permute(1, 2, 0).numpy()
     return FitResult(image.picture.with_unit(noisy), noisy, {"loss": np.zeros(8)}, summary, None)
 

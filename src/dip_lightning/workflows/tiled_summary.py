@@ -111,7 +111,7 @@ def summarise_tiles(cfg: DictConfig, run: TiledRun, part: Summary) -> Summary:
         "abstained": {},
         "cap": run.cap,
     }
-    parts = [summary["removed"] for summary in run.done.values() if summary["removed"] is not None]
+    parts = [measured for summary in run.done.values() if (measured := summary.get("removed")) is not None]
     removed = combine(parts, run.observation.sigma_in_force, doubtful=is_doubtful(run.observation, part["data_term"]))
     whole: Summary = {
         **part,
