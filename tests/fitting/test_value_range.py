@@ -9,6 +9,7 @@ import pytest
 import skimage.data
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from dip_lightning import Problem, restore
 from dip_lightning.config.compose import compose_config
@@ -60,6 +61,29 @@ def test_a_picture_of_twelve_bits_keeps_its_brightness_in_each_channel() -> None
     result = run(image, "iterations=400", "stopping=none", "model.channels=16", "model.levels=3")
     means = result.image.mean(axis=(0, 1)) / image.mean(axis=(0, 1))
     assert np.abs(means - 1).max() < 0.002
+
+
+@pytest.mark.parametrize("white", [40, 4095])
+def test_a_dark_picture_of_eight_bits_and_one_of_twelve_come_closer_to_the_clean_one(white: int) -> None:
+    image = samples(white).astype(np.uint8 if white < 256 else np.uint16)
+    result = run(image, "iterations=500", "stopping=none", "model.channels=16", "model.levels=3")
+    before, after = (np.square(shown - white * CLEAN).mean() for shown in (image, result.image))
+    assert after < before / 2
+    assert np.abs(result.image.mean(axis=(0, 1)) / image.mean(axis=(0, 1)) - 1).max() < 0.002
+
+
+def test_a_dark_sky_is_restored_under_its_stars() -> None:
+    rng = np.random.default_rng(4)
+    down, right = np.mgrid[:48, :48]
+    clean = 1000 + 80 * np.exp(-((down - 30) ** 2 + (right - 12) ** 2) / 200)
+    for row, column in ((9, 11), (22, 37), (40, 30)):
+        clean += 59000 * np.exp(-((down - row) ** 2 + (right - column) ** 2) / (2 * 1.2**2))
+    image = np.clip(np.rint(clean + rng.normal(0, 38, clean.shape)), 0, 65535).astype(np.uint16)
+    result = run(image, "iterations=500", "stopping=none", "model.channels=16", "model.levels=3")
+    bright = image > 3000
+    assert np.array_equal(result.image[bright], image[bright])
+    away = ~gaussian_filter(bright.astype(float), 2).astype(bool)
+    assert np.sqrt(np.square(result.image[away] - clean[away]).mean()) < 38 / 2  # divided by 65535: 122 and more
 
 
 def test_what_lies_beyond_the_range_comes_back_and_does_not_pull_at_the_fit() -> None:

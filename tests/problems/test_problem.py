@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dip_lightning import Prior, Problem, UserError
 from dip_lightning.priors.input import Perturbed
-from dip_lightning.problems import DATA_TERMS, Downsample
+from dip_lightning.problems import DATA_TERMS, Downsample, Identity
 from dip_lightning.stopping import HeldOut, StoppingRule, Sure
 from tests.small import SIDE, fit, network, picture
 
@@ -220,3 +220,15 @@ def test_an_observation_with_a_sample_that_is_no_number_needs_a_mask() -> None:
     whole[0, 0, 1, 2] = torch.nan
     with pytest.raises(UserError, match=r"NaN or infinite samples: .* known="):
         Problem(whole)
+
+
+def test_samples_that_the_operator_knows_are_the_problems() -> None:
+    class Half(Identity):
+        def known(self, observation: Tensor) -> Tensor:
+            mask = torch.ones_like(observation)
+            mask[..., ::2] = 0
+            return mask
+
+    problem = Problem(picture(), operator=Half())
+    assert problem.known is not None
+    assert float(problem.known.mean()) == 0.5
