@@ -47,7 +47,7 @@ def read_sweep(run_folder: Path) -> Sweep | None:
     Returns:
         The sweep; None for a run that is of none, or of one whose folder does not tell.
     """
-    run_folder = run_folder.absolute()
+    run_folder = run_folder.resolve()
     try:
         content = json.loads((run_folder.parent / _FILE).read_text(encoding="utf-8"))
         sweep = Sweep([str(key) for key in content["differs"]], {str(n): dict(s) for n, s in content["jobs"].items()})
