@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
@@ -15,6 +16,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from dip_lightning.errors import JobsFailedError, UserError
+from dip_lightning.runs.sweep import Sweep, differing, job_names
 
 __all__ = ["BlockSweeper"]
 
@@ -63,12 +65,14 @@ class BlockSweeper(Sweeper):
         assert self.launcher is not None
         assert self.hydra_context is not None
         assert self.config is not None
-        jobs = self.make_jobs(OverridesParser.create(config_loader=self.hydra_context.config_loader), arguments)
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        jobs = self.make_jobs(parser, arguments)
         # A mistake in any of them shows before the first is run.
         self.validate_batch_is_legal(jobs)
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
+        jobs = self._named(jobs, parser, folder)
         returned = self.launcher.launch(jobs, initial_job_idx=0)
         codes = [job.return_value for job in returned]
         if any(codes):
@@ -96,6 +100,60 @@ class BlockSweeper(Sweeper):
             for job in itertools.product(*choices.values()):
                 jobs.setdefault(tuple(sorted(job)), list(job))
         return list(jobs.values())
+
+    def _named(self, jobs: list[list[str]], parser: OverridesParser, folder: Path) -> list[list[str]]:
+        """Give each job the name of its folder, and write down in the sweep's what tells the jobs apart.
+
+        A sweep that was begun when jobs had numbers goes on with numbers, and one that was asked for other names has
+        those.
+        """
+        assert self.config is not None
+        section = OmegaConf.to_container(self.config.hydra, resolve=False)
+        assert isinstance(section, dict)
+        own = str(section["sweep"]["subdir"])
+        if own != _NUMBER or any(line.startswith("hydra.sweep.subdir=") for line in section["overrides"]["hydra"]):
+            return jobs
+        parsed = [{_key(override): override for override in parser.parse_overrides(job)} for job in jobs]
+        texts = [{key: _text(override) for key, override in job.items()} for job in parsed]
+        names, keys = job_names(texts), differing(texts)
+        if any(_is_of(folder / str(number), job) for number, job in enumerate(jobs)):
+            names = [str(number) for number in range(len(jobs))]
+        choices = section["runtime"]["choices"]  # what a job has of a group that only others choose from
+        settings = [
+            {key: _value(job[key]) if key in job else choices[key] for key in keys if key in job or key in choices}
+            for job in parsed
+        ]
+        Sweep(keys, dict(zip(names, settings, strict=True))).write(folder)
+        return [[*job, f"hydra.sweep.subdir='{name}'"] for job, name in zip(jobs, names, strict=True)]
+
+
+# Where Hydra puts a job unless it is told otherwise.
+_NUMBER = "${hydra.job.num}"
+
+
+def _is_of(folder: Path, job: list[str]) -> bool:
+    """Whether a folder holds the run of a job."""
+    try:
+        overrides = yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError):
+        return False
+    return isinstance(overrides, list) and sorted(map(str, overrides)) == sorted(job)
+
+
+def _key(override: Override) -> str:
+    return str(override.get_key_element()).lstrip("+~")
+
+
+def _text(override: Override) -> str:
+    """A value as it is written, without quotes."""
+    value = override.value()
+    return value if isinstance(value, str) else str(override.get_value_element_as_str())
+
+
+def _value(override: Override) -> Any:
+    """A value as JSON can say it."""
+    value = override.value()
+    return value if value is None or isinstance(value, (bool, int, float, str)) else _text(override)
 
 
 def _choices(override: Override) -> list[str]:

@@ -92,7 +92,7 @@ def test_a_job_that_fails_does_not_lose_the_others(dip: Dip, tmp_path: Path) -> 
         (["callbacks.nobody.every=3"], "nobody"),
         (["seed=1,2"], "dip -m seed=1,2"),
         (["model=null"], "model=null: expected one of deep_decoder, resnet, resunet, unet"),
-        (["logger="], "expected one of none, tensorboard"),
+        (["logger="], "expected one of csv, none, tensorboard"),
         (["image.path=grün.png"], """'image.path="grün.png"'"""),
         (["image.path="], "image.path="),
         (["image.path=it's.png"], """'image.path="it'"'"'s.png"'"""),
@@ -230,7 +230,7 @@ def test_an_unexpected_error_in_a_job_is_told_from_a_mistake(
     monkeypatch.setattr(dip_lightning.workflows.restore, "fit", breaks)
     outcome = dip("-m", *TINY_UNET, "seed=0,1,2")
     assert outcome.code == 1
-    assert "job 1: ZeroDivisionError: a bug" in outcome.err
+    assert "job 1 (seed=1): ZeroDivisionError: a bug" in outcome.err
     assert [summary["seed"] for summary in summaries(tmp_path)] == [0, 2]
 
 

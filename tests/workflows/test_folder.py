@@ -89,7 +89,7 @@ def test_an_interrupted_folder_goes_on_where_it_was(
     assert "2 of 2 pictures restored, 1 of them before." in told.out
     assert json.loads((runs(tmp_path)["b.jpg"] / "summary.json").read_text())["signal"] is None
     events = EventAccumulator(str(runs(tmp_path)["b.jpg"])).Reload()
-    assert [event.step for event in events.Scalars("loss")] == list(range(6))
+    assert [event.step for event in events.Scalars("training/loss")] == list(range(6))
 
 
 def test_clean_pictures_of_the_same_names_are_measured_against(dip: Dip, photos: Path, tmp_path: Path) -> None:

@@ -178,17 +178,21 @@ def test_a_fit_that_was_killed_while_its_results_were_written_writes_them_again(
 def test_tensorboard_shows_one_curve(dip: Dip, killed: Path) -> None:
     # The events of iterations 28 and 29, after the checkpoint, are on the disk: the block that ends with 29 was logged.
     before = EventAccumulator(str(killed), size_guidance={"scalars": 0}).Reload()
-    assert [event.step for event in before.Scalars("loss")] == list(range(30))
+    assert [event.step for event in before.Scalars("training/loss")] == list(range(30))
     # TensorBoard orders its files by the second in their names.
     begun = max(int(file.name.split(".")[3]) for file in killed.glob("events.out.tfevents*"))
     while int(time.time()) <= begun:
         time.sleep(0.05)
     assert dip("resume=run").code == 0
     events = EventAccumulator(str(killed), size_guidance={"scalars": 0, "images": 0}).Reload()
-    for tag in ("loss", "psnr/one_pass", "psnr/averaged", "psnr/observation"):
+    for tag in ("training/loss", "psnr/one_pass", "psnr/averaged", "training/psnr_observation"):
         assert [event.step for event in events.Scalars(tag)] == list(range(60)), tag
-    assert [image.step for image in events.Images("image/averaged")] == [19, 39, 59]
-    assert [image.step for image in events.Images("image/observation")] == [0]
+    (pictures,) = events.Tags()["images"]
+    assert [image.step for image in events.Images(pictures)] == [19, 39, 59]
+    # The figures of an end that was gone on from are forgotten.
+    assert dip("resume=run", "iterations=70").code == 0
+    events = EventAccumulator(str(killed), size_guidance={"scalars": 0}).Reload()
+    assert [(event.step, event.value) for event in events.Scalars("whole_fit/iterations")] == [(70, 70)]
 
 
 def test_a_fit_that_was_killed_before_its_first_checkpoint_begins_anew(

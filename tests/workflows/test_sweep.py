@@ -39,7 +39,10 @@ JOBS = {"noise": 8, "precision": 9, "seeds": 5, "structure": 37, "table1": 8}
 
 def summaries(folder: Path) -> list[dict[str, Any]]:
     """Of the jobs of a sweep, in their order."""
-    records = sorted(folder.rglob("summary.json"), key=lambda path: int(path.parent.name))
+    sweep = next(folder.rglob("sweep.json"))
+    records = [sweep.parent / job / "summary.json" for job in json.loads(sweep.read_text(encoding="utf-8"))["jobs"]]
+    records = [record for record in records if record.is_file()]
+    assert len(records) == len(list(folder.rglob("summary.json")))
     return [json.loads(record.read_text(encoding="utf-8")) for record in records]
 
 
@@ -110,7 +113,7 @@ def test_the_same_sweep_started_again_does_only_what_is_missing(dip: Dip, tmp_pa
     records[2].write_text(json.dumps(interrupted))
     outcome = dip(*sweep)
     assert outcome.code == 0
-    assert "job 1: finished before" in outcome.out
+    assert "job 1 (seed=1): finished before" in outcome.out
     assert outcome.out.count("finished before") == 1
     after = [record.stat().st_mtime_ns for record in sorted(tmp_path.rglob("summary.json"))]
     assert len(after) == 3
@@ -120,6 +123,44 @@ def test_the_same_sweep_started_again_does_only_what_is_missing(dip: Dip, tmp_pa
     # TensorBoard would draw the curves of both fits of a job that was done twice.
     events = [len(list(record.parent.glob("events.out*"))) for record in records]
     assert len(set(events)) == 1
+
+
+def test_a_job_is_named_by_what_tells_it_from_the_others(dip: Dip, tmp_path: Path) -> None:
+    told = dip("-m", *TINY_UNET, "dropout=0,0.1", "model=unet", "seed=1,2", "hydra.sweep.dir=sweep")
+    assert told.code == 0
+    names = ["dropout=0,seed=1", "dropout=0,seed=2", "dropout=0.1,seed=1", "dropout=0.1,seed=2"]
+    assert sorted(path.parent.name for path in (tmp_path / "sweep").glob("*/summary.json")) == names
+    for number, name in enumerate(names):
+        assert f"job {number} ({name}): 6 iterations" in told.out
+    # It can be gone on with by that name, which holds commas and equal signs.
+    assert dip(f"resume=sweep/{names[2]}", "iterations=8").code == 0
+    assert json.loads((tmp_path / "sweep" / names[2] / "summary.json").read_text())["iterations"] == 8
+    assert len(list((tmp_path / "sweep" / names[0]).glob("events.out*"))) == 1
+
+
+def test_a_folder_that_was_asked_for_is_the_folder_of_a_job(dip: Dip, tmp_path: Path) -> None:
+    own = "hydra.sweep.subdir='of ${hydra.job.num}'"
+    assert dip("-m", *TINY_UNET, "seed=1,2", "hydra.sweep.dir=sweep", own).code == 0
+    assert sorted(path.parent.name for path in (tmp_path / "sweep").glob("*/summary.json")) == ["of 0", "of 1"]
+
+
+def test_a_sweep_begun_under_numbers_goes_on(dip: Dip, tmp_path: Path) -> None:
+    command = ("-m", *TINY_UNET, "seed=0,1,2")
+    numbers = "hydra.sweep.subdir='${hydra.job.num}'"  # as it was before jobs had names
+    assert dip(*command, numbers).code == 0
+    (sweep,) = (tmp_path / "outputs" / "multirun").iterdir()
+    assert not (sweep / "sweep.json").exists()
+    (sweep / "2" / "summary.json").unlink()  # as if it had been killed
+    before = [(sweep / job / "summary.json").stat().st_mtime_ns for job in "01"]
+    outcome = dip(*command)
+    assert outcome.code == 0
+    assert outcome.out.count("finished before") == 2
+    assert sorted(path.name for path in sweep.iterdir() if path.is_dir()) == ["0", "1", "2"]
+    assert [(sweep / job / "summary.json").stat().st_mtime_ns for job in "01"] == before
+    assert (sweep / "2" / "summary.json").is_file()
+    # Another sweep in the same folder is no such one.
+    assert dip("-m", *TINY_UNET, "seed=7,8", f"hydra.sweep.dir={sweep}").code == 0
+    assert sorted(path.name for path in sweep.iterdir() if path.is_dir()) == ["0", "1", "2", "seed=7", "seed=8"]
 
 
 def test_a_sweep_goes_on_inside_the_job_that_was_killed(
@@ -146,7 +187,7 @@ def test_a_sweep_goes_on_inside_the_job_that_was_killed(
     # The first job not at all, the second from its last checkpoint on, the third from the beginning.
     assert steps[111:] == [(4, 4), (4, 5), *((0, iteration) for iteration in range(6))]
     for job in "012":
-        whole, parts = (tmp_path / name / job / "curves.csv" for name in ("whole", "parts"))
+        whole, parts = (tmp_path / name / f"seed={job}" / "curves.csv" for name in ("whole", "parts"))
         assert whole.read_text() == parts.read_text()
 
 

@@ -3,28 +3,46 @@
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
 from dip_lightning.module import DeepImagePrior
 from dip_lightning.system.loggers import spared_loggers
 
 __all__ = ["CurveLogger"]
 
+# TensorBoard sorts its cards by their tags: the quality first, then what the rules see, then the training; pictures
+# (view/) and the figures of the whole fit (whole_fit/) follow.
+_GROUPS = (
+    *(("psnr_observation", "training/psnr_observation"), ("psnr_eval", "psnr/one_pass_eval")),
+    *(("psnr_", "psnr/"), ("stopping_", "stopping/")),
+)
+
 
 class CurveLogger(pl.Callback):
     """Hands every iteration's values to the loggers, in blocks of ``log_every_n_steps`` iterations.
 
     One copy from the device a block, instead of one a value: logging each step would wait for the device each step.
-    At the end of a block ``trainer.callback_metrics`` has its last values.
+    At the end of a block ``trainer.callback_metrics`` has its last values. The learning rate is
+    logged beside them.
     """
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: DeepImagePrior) -> None:  # type: ignore[override]
         """Lay out one-pass and averaged PSNR on one chart of TensorBoard."""
         self._logged = pl_module.first_iteration
+        self._begun = False
+        self._rates: dict[int, float] = {}
         for logger in trainer.loggers if self._logged == 0 else ():
             if isinstance(logger, TensorBoardLogger):
                 lines = ["psnr/one_pass", "psnr/averaged"]
                 logger.experiment.add_custom_scalars({"PSNR": {"one-pass and averaged": ["Multiline", lines]}})
+
+    def on_train_batch_start(  # type: ignore[override]
+        self, trainer: pl.Trainer, pl_module: DeepImagePrior, batch: Any, batch_idx: int
+    ) -> None:
+        """Keep the learning rate that this iteration is done with."""
+        rate = trainer.optimizers[0].param_groups[0]["lr"] if trainer.optimizers else None
+        if isinstance(rate, (int, float)):  # a tensor on a device would have to be waited for
+            self._rates[pl_module.first_iteration + batch_idx] = rate
 
     def on_train_batch_end(  # type: ignore[override]
         self, trainer: pl.Trainer, pl_module: DeepImagePrior, outputs: Any, batch: Any, batch_idx: int
@@ -54,17 +72,28 @@ class CurveLogger(pl.Callback):
     def _log(self, trainer: pl.Trainer, pl_module: DeepImagePrior, stop: int) -> None:
         if not trainer.loggers or stop <= self._logged:
             return
-        block = pl_module.curves.block(self._logged, stop)
+        # Lightning's table begins anew in a fit that goes on, so it gets the earlier iterations, too.
+        anew = [logger for logger in trainer.loggers if isinstance(logger, CSVLogger)] if not self._begun else []
+        start = 0 if anew else self._logged
+        block = pl_module.curves.block(start, stop)
         with spared_loggers(trainer) as loggers:
-            for offset in range(stop - self._logged):
+            for iteration in range(start, stop):
                 # What was not measured in an iteration is NaN, which is the one value unlike itself.
                 row = {
-                    name.replace("psnr_", "psnr/", 1)
-                    .replace("stopping_", "stopping/", 1)
-                    .replace("regularizer_", "regularizer/", 1): float(values[offset])
+                    _tag(name): float(values[iteration - start])
                     for name, values in block.items()
-                    if values[offset] == values[offset]
+                    if name != "detected" and values[iteration - start] == values[iteration - start]
                 }
-                for logger in loggers:
-                    logger.log_metrics(row, step=self._logged + offset)
-        self._logged = stop
+                rate = self._rates.pop(iteration, None)
+                row |= {} if rate is None else {"training/lr": rate}
+                for logger in loggers if iteration >= self._logged else anew:
+                    logger.log_metrics(row, step=iteration)
+        self._logged, self._begun = stop, True
+
+
+def _tag(name: str) -> str:
+    """The tag of a curve."""
+    for beginning, tag in _GROUPS:
+        if name.startswith(beginning):
+            return name.replace(beginning, tag, 1)
+    return f"training/{name}"

@@ -132,6 +132,11 @@ class Detection(pl.Callback):
             return next(iter(self.rules))
         return "all" if self.agree == len(self.rules) else "vote"
 
+    @property
+    def earliest_end(self) -> int:
+        """The number of iterations before which no rule can end the fit."""
+        return self.min_iterations + 1 + int(patience_after(self.min_iterations, self.patience, 0))
+
     def on_fit_start(self, trainer: pl.Trainer, pl_module: DeepImagePrior) -> None:  # type: ignore[override]
         """Forget an earlier fit, and look at what is handed back: the averaged output trails the one-pass outputs."""
         self.settled, self.ended_fit, self.abstained = [], False, {}

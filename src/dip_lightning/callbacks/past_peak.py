@@ -32,6 +32,11 @@ class PastPeak(Detection):
         super().__init__({"past_peak": CleanError()}, min_iterations=min_iterations, check_every=check_every)
         self.drop_db = check_number("stopping.drop_db", drop_db, 0, low_open=True, example=0.5)
 
+    @property
+    def earliest_end(self) -> int:
+        """The number of iterations before which the fit cannot end."""
+        return self.min_iterations + 2
+
     def _look(self, trainer: pl.Trainer, picks: Picks, iteration: int) -> None:
         best, latest = float(picks.best), float(self._latest)
         if math.isfinite(latest) and latest > best * 10 ** (self.drop_db / 10):

@@ -124,7 +124,7 @@ def _run(cfg: DictConfig) -> int:
     hydra_config = HydraConfig.get()
     run_folder = Path(hydra_config.runtime.output_dir)
     single = hydra_config.mode is RunMode.RUN
-    job = "" if single else f"job {hydra_config.job.num}: "
+    job = "" if single else f"{_job_title(hydra_config)}: "
     code = 0
     try:
         if not single and is_finished(run_folder, cfg):
@@ -167,7 +167,7 @@ def _fit(cfg: DictConfig, run_folder: Path, sweep: HydraConf | None) -> int:
         from dip_lightning.workflows.restore import fit
 
     if sweep is not None and cfg.callbacks.get("fit_progress"):
-        cfg.callbacks.fit_progress.title = f"job {sweep.job.num}"
+        cfg.callbacks.fit_progress.title = _job_title(sweep)
         # Jobs at the same time would draw their bars over each other.
         cfg.callbacks.fit_progress.bar &= _one_after_another(sweep)
     # A sweep that is started again goes on with the fit that it was at; a single fit only if told to.
@@ -175,7 +175,7 @@ def _fit(cfg: DictConfig, run_folder: Path, sweep: HydraConf | None) -> int:
     if sweep is None:
         print_summary(result.summary, run_folder)
     else:
-        print_job(sweep.job.num, sweep.job.override_dirname.replace(",", " "), result.summary, run_folder)
+        print_job(_job_title(sweep), result.summary, run_folder)
     # A study measures: there, what is worse is a result like any other.
     return _code(result.signal, worse=result.is_worse and sweep is None)
 
@@ -183,6 +183,12 @@ def _fit(cfg: DictConfig, run_folder: Path, sweep: HydraConf | None) -> int:
 def _code(signal: int | None, *, worse: bool) -> int:
     """The exit code after a fit, by the signal that ended it early, and by what came out."""
     return 128 + signal if signal is not None else WORSE if worse else 0
+
+
+def _job_title(sweep: HydraConf) -> str:
+    """The number of a job, and what tells it from the others."""
+    number, name = str(sweep.job.num), Path(sweep.sweep.subdir).name
+    return f"job {number} ({sweep.job.override_dirname.replace(',', ' ') if name == number else name})"
 
 
 def _one_after_another(hydra_config: HydraConf) -> bool:

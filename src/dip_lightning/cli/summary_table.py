@@ -74,12 +74,11 @@ def _precisions(summary: Summary) -> str:
     return ", then ".join([summary["precision"], *raised])
 
 
-def print_job(number: int, overrides: str, summary: Summary, run_folder: Path) -> None:
+def print_job(title: str, summary: Summary, run_folder: Path) -> None:
     """Print what a job of a sweep reached, in one line.
 
     Args:
-        number: Of the job, from 0.
-        overrides: What tells it from the others.
+        title: Its number, from 0, and what tells it from the others.
         summary: The content of ``summary.json``.
         run_folder: The folder of the run.
     """
@@ -92,4 +91,4 @@ def print_job(number: int, overrides: str, summary: Summary, run_folder: Path) -
     if summary["restores"]:
         parts.append(f"diverged and restored {len(summary['restores'])} times")
     parts += [remark for remark in summary["remarks"] if remark.startswith("Unsure")]
-    print(f"job {number} ({overrides}): {', '.join(parts)}; {run_folder}", flush=True)
+    print(f"{title}: {', '.join(parts)}; {run_folder}", flush=True)

@@ -22,12 +22,13 @@ from dip_lightning.errors import UserError
 from dip_lightning.fitting.build import Fit, Sources, build_fit
 from dip_lightning.fitting.isolation import isolated
 from dip_lightning.fitting.memory import check_memory, is_out_of_memory
-from dip_lightning.fitting.outcome import FitOutcome, log_final_figures, to_image
+from dip_lightning.fitting.outcome import FitOutcome, to_image
 from dip_lightning.fitting.own import Own
 from dip_lightning.fitting.removed import with_brightness
 from dip_lightning.fitting.resume_check import check_same_fit, describe_fit
 from dip_lightning.fitting.selection import select
 from dip_lightning.fitting.summary import summarise
+from dip_lightning.fitting.tensorboard import log_figures, log_settings
 from dip_lightning.precision import Precision
 from dip_lightning.runs.checkpoint_file import (
     CheckpointContent,
@@ -39,6 +40,7 @@ from dip_lightning.runs.checkpoint_file import (
 from dip_lightning.runs.record import RECORD, Summary, is_worse
 from dip_lightning.runs.run_folder import check_room
 from dip_lightning.system import environment
+from dip_lightning.system.loggers import close_loggers, kept_open
 
 __all__ = ["FitResult", "clear_run_folder", "fit_picture"]
 
@@ -126,7 +128,10 @@ def fit_picture(
                     check_same_fit(state, about, resume)
                 try:
                     _prepare(fit, run_folder, about, state)
-                    seconds, exhausted = _run(fit, state)
+                    with kept_open(fit.trainer):
+                        if run_folder is not None:
+                            log_settings(fit, run_folder)
+                        seconds, exhausted = _run(fit, state)
                 except UserError as refused:
                     if previous is None:
                         raise
@@ -134,6 +139,7 @@ def fit_picture(
                     return _hand_back(*previous, run_folder)
                 if exhausted is not None or not _goes_on(fit):
                     return _hand_back(fit, seconds, run_folder, exhausted)
+                close_loggers(fit.trainer)
                 higher = precision.higher(fit.trainer.strategy.root_device)
                 assert higher is not None  # else the guard would not have ended the fit for it
                 state = {**about, **capture(fit.trainer, fit.module), "seconds": seconds, "precision_in_force": higher}
@@ -180,7 +186,7 @@ def _hand_back(fit: Fit, seconds: float, run_folder: Path | None, exhausted: Use
     output = observation.completed(to_image(selection.image))
     picture = observation.picture.with_unit(output)
     if run_folder is not None:
-        log_final_figures(fit, summary)
+        log_figures(fit, summary)
         FitOutcome(fit, selection, picture, curves, summary).write(run_folder)
         if exhausted is None:
             _keep_checkpoint(fit, run_folder)
@@ -220,7 +226,7 @@ def _prepare(fit: Fit, run_folder: Path | None, about: FitDescription, state: Ch
 def clear_run_folder(run_folder: Path) -> None:
     """Remove what would be taken for a part of the fit that begins: TensorBoard would draw the curves of both."""
     remove_checkpoints(run_folder)
-    for name in (RECORD, "events.out.tfevents*"):
+    for name in (RECORD, "events.out.tfevents*", "hparams.yaml"):
         for path in run_folder.glob(name):
             path.unlink()
 

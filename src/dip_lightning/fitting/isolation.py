@@ -17,6 +17,7 @@ __all__ = ["isolated"]
 _REMARKS = (
     "does not have many workers",  # a batch is a number
     "GPU available but not used",
+    "Experiment logs directory .* is not empty",  # which CSVLogger then writes anew, from the beginning of the fit
     "is smaller than the logging interval",  # CurveLogger logs what is left at the end
     "AMP with fp16 is not supported on CPU",  # refused by Precision.check_device; Lightning would do something else
     "isinstance.treespec, LeafSpec",  # Lightning 2.6 on torch 2.13

@@ -6,20 +6,17 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
 from dip_lightning.data import Picture
 from dip_lightning.errors import UserError
 from dip_lightning.fitting.build import Fit
 from dip_lightning.fitting.selection import Selection, last_outputs
-from dip_lightning.fitting.summary import final_figures, hyperparameters
 from dip_lightning.metrics import psnr
 from dip_lightning.runs.record import Summary
 from dip_lightning.runs.run_folder import write_run
-from dip_lightning.system.loggers import spared_loggers
 
-__all__ = ["FitOutcome", "log_final_figures", "to_image"]
+__all__ = ["FitOutcome", "to_image"]
 
 
 @dataclass(frozen=True)
@@ -70,18 +67,6 @@ class FitOutcome:
             curves=self.curves,
             panels=_panels(self.fit, self.selection),
         )
-
-
-def log_final_figures(fit: Fit, summary: Summary) -> None:
-    """Write TensorBoard's last figures: the iteration that was picked, and the HParams tab."""
-    detected = fit.module.curves.block().get("detected")
-    with spared_loggers(fit.trainer) as loggers:
-        for logger in loggers:
-            if isinstance(logger, TensorBoardLogger):
-                if detected is not None and summary["signal"] is None:  # an interrupted fit may detect another
-                    logger.log_metrics({"stopping/detected": 1.0}, step=int(np.nanargmax(detected)))
-                logger.log_hyperparams(hyperparameters(fit, summary), final_figures(summary))
-                logger.finalize("success")
 
 
 def _panels(fit: Fit, selection: Selection) -> dict[str, NDArray[np.float64]]:

@@ -1,6 +1,6 @@
-"""What a run reached, as the plain values of ``summary.json`` and of TensorBoard's HParams tab."""
+"""What a run reached, as the plain values of ``summary.json``."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from signal import Signals
 from typing import Any, NotRequired, TypedDict, cast
 
@@ -21,14 +21,7 @@ from dip_lightning.runs.record import (
 )
 from dip_lightning.system import environment
 
-__all__ = [
-    "final_figures",
-    "hyperparameters",
-    "interrupted_by",
-    "summarise",
-    "summarise_ending",
-    "summarise_range",
-]
+__all__ = ["interrupted_by", "summarise", "summarise_ending", "summarise_range"]
 
 
 class _Ending(TypedDict):
@@ -242,45 +235,3 @@ def _changes(guard: DivergenceGuard) -> Iterator[tuple[str, Any]]:
     """What the guard's remedies changed, in their order."""
     for remedy in guard.remedies:
         yield from ((name, value) for name, value in remedy.items() if name != "iteration")
-
-
-def hyperparameters(fit: Fit, summary: Summary) -> dict[str, Any]:
-    """The settings that TensorBoard's HParams tab compares runs by.
-
-    Args:
-        fit: The fit.
-        summary: The content of ``summary.json``.
-    """
-    settings = fit.settings
-    names = ("model", "residual", "dropout", "precision", "seed", "image", "sigma", "data_term", "num_parameters")
-    recorded: Mapping[str, Any] = summary
-    chosen = {name: recorded[name] for name in names} | {"stopping": summary["stopping"]["rule"]}
-    chosen["iterations"] = summary["stopping"]["cap"]
-    structure = {f"model.{key}": value for key, value in settings.structure.items() if key not in names}
-    values = (
-        chosen | structure | {"lr": settings.lr, "alpha": settings.alpha, "input_noise_std": summary["input_noise_std"]}
-    )
-    # TensorBoard takes no lists, such as widths.
-    plain = {name: str(value) if isinstance(value, list) else value for name, value in values.items()}
-    return {name: "none" if value is None else value for name, value in plain.items()}
-
-
-def final_figures(summary: Summary) -> dict[str, float]:
-    """The figures that TensorBoard's HParams tab shows beside the settings.
-
-    Args:
-        summary: The content of ``summary.json``.
-    """
-    figures = {"hparam/seconds": float(summary["seconds"])}
-    for name, curve in (("one_pass", summary["one_pass"]), ("averaged", summary["averaged"])):
-        measured: Mapping[str, Any] = curve or {}
-        figures |= {f"hparam/{name}/{figure}": float(value) for figure, value in measured.items()}
-    stopping = summary["stopping"]
-    if stopping["rule"] != "none":
-        figures["hparam/detected_iteration"] = float(stopping["iteration"])
-        figures["hparam/iterations_done"] = float(summary["iterations"])
-        if stopping["gap_db"] is not None:
-            figures["hparam/detection_gap_db"] = stopping["gap_db"]
-    if summary["selected"]["psnr"] is not None:
-        figures["hparam/selected_psnr"] = summary["selected"]["psnr"]
-    return figures

@@ -15,6 +15,7 @@ from PIL import Image
 
 from dip_lightning.report.charts import COLOURS
 from dip_lightning.report.runs import Group, Run
+from dip_lightning.runs.sweep import read_sweep
 
 __all__ = ["write_page"]
 
@@ -35,8 +36,12 @@ def write_page(path: Path, groups: list[Group], rows: list[dict[str, str]], rema
         remarks: Sentences that stand below the table.
     """
     runs = [(index, group, run) for index, group in enumerate(groups) for run in group.runs]
-    curves = [_curves(index, group, run) for index, group, run in runs]
-    cards = [_card(group, run, with_pictures=place < _MOST_PICTURES) for place, (_, group, run) in enumerate(runs)]
+    titles = _titles([(group, run) for _, group, run in runs])
+    curves = [_curves(index, title, run) for title, (index, _, run) in zip(titles, runs, strict=True)]
+    cards = [
+        _card(title, run, with_pictures=place < _MOST_PICTURES)
+        for place, (title, (_, _, run)) in enumerate(zip(titles, runs, strict=True))
+    ]
     page = Template(files("dip_lightning.report").joinpath("page.html").read_text(encoding="utf-8")).substitute(
         count=len(runs),
         table=_table(rows),
@@ -59,13 +64,13 @@ def _table(rows: list[dict[str, str]]) -> str:
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _curves(index: int, group: Group, run: Run) -> dict[str, Any]:
+def _curves(index: int, title: str, run: Run) -> dict[str, Any]:
     """The curves of a run, thinned, for the script."""
     length = max((len(curve) for curve in run.curves.values()), default=0)
     step = max(1, length // _POINTS)
     stopping = run.summary.get("stopping") or {}
     return {
-        "label": _title(group, run),
+        "label": title,
         "colour": COLOURS[index % len(COLOURS)],
         "step": step,
         "averaged": _thinned(run.curves.get("psnr_averaged"), step),
@@ -80,12 +85,18 @@ def _thinned(curve: NDArray[np.floating] | None, step: int) -> list[float | None
     return [round(float(value), 3) if np.isfinite(value) else None for value in curve[::step]]
 
 
-def _title(group: Group, run: Run) -> str:
-    seed = run.summary.get("seed")
-    return group.label if len(group.runs) == 1 else f"{group.label}, seed {seed}"
+def _titles(runs: list[tuple[Group, Run]]) -> list[str]:
+    """What the runs are called: as their folders where all are of one sweep, else by what tells their groups apart."""
+    names = [run.folder.name for _, run in runs]
+    of_one = len({run.folder.parent for _, run in runs}) == 1
+    if of_one and all("=" in name and read_sweep(run.folder) for name, (_, run) in zip(names, runs, strict=True)):
+        return names
+    return [
+        group.label if len(group.runs) == 1 else f"{group.label}, seed {run.summary.get('seed')}" for group, run in runs
+    ]
 
 
-def _card(group: Group, run: Run, *, with_pictures: bool) -> str:
+def _card(title: str, run: Run, *, with_pictures: bool) -> str:
     """The pictures, settings and versions of a run."""
     summary = run.summary
     stopping = summary.get("stopping") or {}
@@ -100,7 +111,7 @@ def _card(group: Group, run: Run, *, with_pictures: bool) -> str:
     listed = "".join(f"<dt>{html.escape(key)}</dt><dd>{html.escape(str(value))}</dd>" for key, value in facts.items())
     pictures = _slider(run) if with_pictures else ""
     return (
-        f'<section class="run"><h3>{html.escape(_title(group, run))}</h3>{pictures}<dl>{listed}</dl>'
+        f'<section class="run"><h3>{html.escape(title)}</h3>{pictures}<dl>{listed}</dl>'
         f"{_details('settings', run.settings)}{_details('versions', summary.get('versions') or {})}</section>"
     )
 

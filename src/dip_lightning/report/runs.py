@@ -15,6 +15,7 @@ from dip_lightning.errors import UserError
 from dip_lightning.runs.curves_csv import read_curves
 from dip_lightning.runs.record import RECORD, TILE_FOLDERS, Summary, read_summary
 from dip_lightning.runs.status import status_of
+from dip_lightning.runs.sweep import read_sweep
 
 __all__ = ["Group", "Run", "find_runs", "group_runs"]
 
@@ -102,7 +103,7 @@ def find_runs(paths: Iterable[Path]) -> list[Run]:
         paths: Run folders, or folders that hold some.
 
     Returns:
-        The runs, by path; each once.
+        The runs, by path, and those of a sweep in its order; each once.
 
     Raises:
         UserError: There is no such folder, or no finished run in it.
@@ -111,11 +112,18 @@ def find_runs(paths: Iterable[Path]) -> list[Run]:
     for path in paths:
         if not path.is_dir():
             raise UserError(f"{path}", "a folder with finished runs", "try dip-report outputs")
-        records = sorted(record for record in path.rglob(RECORD) if not _is_of_a_tile(record.relative_to(path)))
+        records = [record for record in path.rglob(RECORD) if not _is_of_a_tile(record.relative_to(path))]
+        records.sort(key=lambda record: _place_in_sweep(record.parent))
         if not records:
             raise UserError(f"no finished run in {path}", "folders with a summary.json", "try dip-report outputs")
         found |= {record.parent.resolve(): record.parent for record in records}
     return [_read(folder) for folder in found.values()]
+
+
+def _place_in_sweep(folder: Path) -> tuple[Path, int, Path]:
+    """What sorts runs by their paths, but those of a sweep by their place in it."""
+    sweep = read_sweep(folder)
+    return folder.parent, 0 if sweep is None else list(sweep.jobs).index(folder.resolve().name), folder
 
 
 def _is_of_a_tile(record: Path) -> bool:

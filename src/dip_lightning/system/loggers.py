@@ -1,15 +1,15 @@
-"""Loggers that cannot write any more do not end a fit."""
+"""Loggers that cannot write any more do not end a fit, and those that can write one file a fit."""
 
 import logging
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytorch_lightning as pl
-from pytorch_lightning.loggers import Logger
+from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
-__all__ = ["quiet_writers", "spared_loggers"]
+__all__ = ["close_loggers", "kept_open", "quiet_writers", "spared_loggers"]
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,41 @@ def spared_loggers(trainer: pl.Trainer) -> Iterator[list[Logger]]:
 def _give_up(trainer: pl.Trainer, error: OSError) -> None:
     log.warning("loggers cannot write any more (%s); the fit goes on without them", error.strerror or error)
     trainer.loggers = []
+
+
+@contextmanager
+def kept_open(trainer: pl.Trainer) -> Iterator[None]:
+    """Keep TensorBoard's files open when the trainer has ended: what is written then would begin another file.
+
+    Whoever has written the last of it calls :func:`close_loggers`; where the fit ends in an error, it is done here.
+
+    Args:
+        trainer: What runs the fit.
+    """
+    kept = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+    for logger in kept:
+        logger.finalize = lambda status: None  # type: ignore[method-assign]
+    try:
+        yield
+    except BaseException:
+        for logger in kept:
+            del logger.finalize  # the one of its class is in force again
+            with suppress(OSError, ValueError):  # of a full disk, which is no news then
+                logger.finalize("failed")
+        raise
+    for logger in kept:
+        del logger.finalize
+
+
+def close_loggers(trainer: pl.Trainer) -> None:
+    """Close the loggers of a fit that has ended; where that fails, say so.
+
+    Args:
+        trainer: What has run the fit.
+    """
+    with spared_loggers(trainer) as loggers:
+        for logger in loggers:
+            logger.finalize("success")
 
 
 @contextmanager
