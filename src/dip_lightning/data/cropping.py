@@ -22,18 +22,34 @@ SAMPLES = ("astronaut", "camera", "chelsea", "coffee", "coins", "moon", "rocket"
 SAMPLE_PREFIX = "skimage:"
 
 
-def read_source(path: str | Path | NDArray[np.generic], name: str = "image.path") -> Picture:
+def read_source(
+    path: str | Path | NDArray[np.generic],
+    name: str = "image.path",
+    *,
+    page: int | None = None,
+    bands: Sequence[int] | None = None,
+) -> Picture:
     """Read a picture: a file, a sample of scikit-image, or an array.
 
     Args:
         path: What it is.
         name: The setting, for messages.
+        page: Which page of a file, from 0; None for the first.
+        bands: Which bands are to be restored, from 0; None for all. Of an array that is given, no channel is alpha then.
 
     Raises:
         UserError: There is no such picture, or none that can be read.
     """
+    if page is not None:
+        check_integer("image.page", page, 0, example=0)
+    picture = _read(path, name, page, named=bands is not None)
+    return picture if bands is None else _chosen(picture, bands)
+
+
+def _read(path: str | Path | NDArray[np.generic], name: str, page: int | None, *, named: bool) -> Picture:
     if isinstance(path, np.ndarray):
-        return picture_from_array(path)
+        _check_one_page(page, "an array")
+        return picture_from_array(path, alpha=False if named else None)
     if not isinstance(path, (str, Path)):
         raise UserError(f"{name}={path}", "the name of an image file", f"try {name}=photo.png")
     path = str(path)
@@ -42,11 +58,32 @@ def read_source(path: str | Path | NDArray[np.generic], name: str = "image.path"
     if path.startswith(("http:/", "https:/", "ftp:/")):
         raise UserError(f"{name}={path}", "a file on this machine", "download it first")
     if not path.startswith(SAMPLE_PREFIX):
-        return read_image(path)
+        return read_image(path, page)
     sample = path.removeprefix(SAMPLE_PREFIX)
     if sample not in SAMPLES:
         raise UserError(f"{name}={path}", f"one of {', '.join(SAMPLES)}", f"try {name}={SAMPLE_PREFIX}astronaut")
+    _check_one_page(page, path)
     return picture_from_array(getattr(skimage.data, sample)())
+
+
+def _check_one_page(page: int | None, what: str) -> None:
+    if page:
+        raise UserError(f"image.page={page} of {what}", "a file with several pages", "leave it out")
+
+
+def _chosen(picture: Picture, bands: Sequence[int]) -> Picture:
+    """Take some bands of a picture.
+
+    Raises:
+        UserError: It has no such bands.
+    """
+    count = picture.samples.shape[2]
+    numbers = list(bands) if isinstance(bands, Sequence) and not isinstance(bands, str) else []
+    whole = all(isinstance(band, int) and not isinstance(band, bool) and 0 <= band < count for band in numbers)
+    if not numbers or not whole or len({*numbers}) < len(numbers):
+        expected = f"some of its {count} bands, 0 to {count - 1}, each once" if count > 1 else "its only band, 0"
+        raise UserError(f"image.bands={_plain(bands)}", expected, "try image.bands=[0]")
+    return picture if numbers == list(range(count)) else picture.with_bands(tuple(numbers))
 
 
 def crop_picture(picture: Picture, crop: int | Sequence[int] | None, scale: int = 1) -> Picture:
