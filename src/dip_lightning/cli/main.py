@@ -160,6 +160,8 @@ def _fit(cfg: DictConfig, run_folder: Path, sweep: HydraConf | None) -> int:
     """Run one fit and print its table (of a sweep's job, a line), or fit a folder; returns the exit code."""
     if isinstance(cfg.image.path, str) and cfg.image.path and Path(cfg.image.path).is_dir():
         return _fit_folder(cfg, run_folder)
+    if cfg.image.page == "all" or cfg.image.bands == "each":
+        return _fit_parts(cfg, run_folder)
     # Here, not above: `dip --help` and tab completion must not wait for torch.
     with without_collection():
         from dip_lightning.cli.summary_table import print_job, print_summary
@@ -238,6 +240,18 @@ def _fit_folder(cfg: DictConfig, run_folder: Path) -> int:
     if result.failed and result.signal is None:
         return USER_ERROR
     return _code(result.signal, worse=bool(result.worse))
+
+
+def _fit_parts(cfg: DictConfig, run_folder: Path) -> int:
+    """Fit every page of a file, or every band by itself; returns the exit code."""
+    with without_collection():
+        from dip_lightning.workflows.folder import tell
+        from dip_lightning.workflows.parts import restore_parts
+
+    result = restore_parts(cfg, run_folder)
+    for line in tell(result, run_folder, "parts"):
+        print(line)
+    return 0 if result.signal is None else 128 + result.signal
 
 
 def _of_output(error: OSError) -> UserError:

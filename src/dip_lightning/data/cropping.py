@@ -9,25 +9,29 @@ import skimage.data
 import skimage.transform
 from numpy.typing import NDArray
 
-from dip_lightning.checks import check_integer
+from dip_lightning.checks import check_choice, check_integer
+from dip_lightning.data.formats import fits
 from dip_lightning.data.image_io import read_image
 from dip_lightning.data.picture import LARGEST_AREA, Picture, picture_from_array
 from dip_lightning.errors import UserError
 
-__all__ = ["SAMPLES", "SAMPLE_PREFIX", "crop_picture", "read_source", "resize_picture"]
+__all__ = ["SAMPLES", "SAMPLE_PREFIX", "crop_picture", "read_clean", "read_source", "resize_picture", "with_lost"]
 
 # Photographs that scikit-image brings along; `image.path=skimage:NAME` picks one.
 SAMPLES = ("astronaut", "camera", "chelsea", "coffee", "coins", "moon", "rocket", "brick", "grass", "gravel")
 
 SAMPLE_PREFIX = "skimage:"
 
+# The share of known samples from which one that is mixed of several counts as known; the rest is rounding.
+_WHOLLY = 0.999
+
 
 def read_source(
     path: str | Path | NDArray[np.generic],
     name: str = "image.path",
     *,
-    page: int | None = None,
-    bands: Sequence[int] | None = None,
+    page: int | str | None = None,
+    bands: Sequence[int] | str | None = None,
 ) -> Picture:
     """Read a picture: a file, a sample of scikit-image, or an array.
 
@@ -35,14 +39,16 @@ def read_source(
         path: What it is.
         name: The setting, for messages.
         page: Which page of a file, from 0; None for the first.
-        bands: Which bands are to be restored, from 0; None for all. Of an array that is given, no channel is alpha then.
+        bands: Which bands are to be restored, from 0; None for all. Of an array no channel is alpha then.
 
     Raises:
         UserError: There is no such picture, or none that can be read.
     """
-    if page is not None:
-        check_integer("image.page", page, 0, example=0)
-    picture = _read(path, name, page, named=bands is not None)
+    if page == "all" or bands == "each":  # which the command does, of one file
+        told = "image.page=all" if page == "all" else "image.bands=each"
+        raise UserError(told, "one of them at a time", "try the command dip, or image.page=0 image.bands=[0]")
+    number = None if page is None else check_integer("image.page", page, 0, example=0)
+    picture = _read(path, name, number, named=bands is not None)
     return picture if bands is None else _chosen(picture, bands)
 
 
@@ -71,7 +77,7 @@ def _check_one_page(page: int | None, what: str) -> None:
         raise UserError(f"image.page={page} of {what}", "a file with several pages", "leave it out")
 
 
-def _chosen(picture: Picture, bands: Sequence[int]) -> Picture:
+def _chosen(picture: Picture, bands: Sequence[int] | str) -> Picture:
     """Take some bands of a picture.
 
     Raises:
@@ -83,7 +89,49 @@ def _chosen(picture: Picture, bands: Sequence[int]) -> Picture:
     if not numbers or not whole or len({*numbers}) < len(numbers):
         expected = f"some of its {count} bands, 0 to {count - 1}, each once" if count > 1 else "its only band, 0"
         raise UserError(f"image.bands={_plain(bands)}", expected, "try image.bands=[0]")
-    return picture if numbers == list(range(count)) else picture.with_bands(tuple(numbers))
+    if numbers == list(range(count)):
+        return picture
+    rest = [band for band in range(count) if band not in numbers]
+    told = f"{'band' if len(rest) == 1 else 'bands'} {', '.join(map(str, rest))} handed through as in the file"
+    return replace(picture.with_bands(tuple(numbers)), notes=(*picture.notes, told))
+
+
+def read_clean(
+    clean: str | Path | NDArray[np.generic], page: int | str | None, bands: Sequence[int] | str | None
+) -> Picture:
+    """Read a clean image; of a file with several pages the same one.
+
+    Args:
+        clean: What it is, as for :func:`read_source`.
+        page: Which page is fitted.
+        bands: Which bands are fitted.
+
+    Raises:
+        UserError: There is no such image, or none that can be read.
+    """
+    first = read_source(clean, "image.clean", bands=bands)
+    return read_source(clean, "image.clean", page=page, bands=bands) if page and first.pages > 1 else first
+
+
+def with_lost(picture: Picture, lost: str) -> Picture:
+    """Say what becomes of samples that were lost, and how many there are.
+
+    Args:
+        picture: What was read.
+        lost: ``"fill"`` or ``"keep"``, see :class:`~dip_lightning.data.picture.Picture`.
+
+    Raises:
+        UserError: It is neither.
+    """
+    check_choice("image.lost", lost, ("fill", "keep"))
+    if picture.known is None:
+        return picture
+    count = int(np.count_nonzero(~picture.known))
+    if picture.associated and picture.alpha is not None:  # what cannot be seen is none of them
+        count -= int(np.count_nonzero(~picture.known & (picture.alpha == 0)[:, :, None]))
+    becomes = "filled" if lost == "fill" else "left as they were"
+    told = (f"{count} samples that were lost (NaN, masked, no data) are {becomes}",) if count else ()
+    return replace(picture, lost=lost, notes=(*picture.notes, *told))
 
 
 def crop_picture(picture: Picture, crop: int | Sequence[int] | None, scale: int = 1) -> Picture:
@@ -111,7 +159,11 @@ def crop_picture(picture: Picture, crop: int | Sequence[int] | None, scale: int 
             f"a part of the picture of {height}x{width} pixels",
             f"try image.crop={min(height, width)}",
         )
-    return picture.cropped(*(scale * edge for edge in (top, left, rows, columns)))
+    top, left, rows, columns = (scale * edge for edge in (top, left, rows, columns))
+    part = picture.cropped(top, left, rows, columns)
+    if part.known is not None and not part.known.any(axis=(0, 1)).all():
+        raise UserError(f"image.crop={_plain(crop)}", "a part with samples that are known", "take another part")
+    return part if (rows, columns) == (picture.height, picture.width) else _in_part(part)
 
 
 def resize_picture(picture: Picture, size: int | Sequence[int] | None, scale: int = 1) -> Picture:
@@ -142,11 +194,39 @@ def resize_picture(picture: Picture, size: int | Sequence[int] | None, scale: in
         result: NDArray[np.float64] = skimage.transform.resize(image, (rows, columns), order=3, anti_aliasing=True)  # type: ignore[no-untyped-call]
         return result
 
-    resized = picture.with_unit(scaled(picture.to_unit()))
-    if picture.alpha is None:
-        return resized
-    alpha = Picture(picture.alpha[:, :, None])
-    return replace(resized, alpha=alpha.with_unit(scaled(alpha.to_unit())).samples[:, :, 0])
+    def resized(planes: NDArray[np.generic], like: Picture) -> NDArray[np.generic]:
+        whole = replace(like, samples=planes, known=None)
+        return whole.with_unit(scaled(whole.to_unit())).samples
+
+    samples = resized(picture.filled(), picture)
+    known = None
+    if picture.known is not None:
+        # Of what is mixed from lost and known samples, none is known; where it is kept, it is as the nearest was.
+        known = scaled(picture.known.astype(np.float64)) > _WHOLLY
+        nearest = [np.arange(count) * old // count for count, old in ((rows, picture.height), (columns, picture.width))]
+        samples = np.where(known, samples, picture.samples[np.ix_(*nearest)])
+        known &= np.isfinite(samples)
+        if not known.any(axis=(0, 1)).all():
+            raise UserError(f"image.size={_plain(size)} of a picture with lost samples", "a larger one", "leave it out")
+    return replace(
+        _in_part(picture),
+        samples=samples,
+        known=known,
+        alpha=None if picture.alpha is None else resized(picture.alpha[:, :, None], picture)[:, :, 0],
+        others=None if picture.others is None else resized(picture.others, picture),
+    )
+
+
+def _in_part(picture: Picture) -> Picture:
+    """Take out of the metadata what holds for the whole picture alone, and tell of it."""
+    metadata, gone = dict(picture.metadata), []
+    if "tiff" in metadata:
+        tags, gone = metadata["tiff"].tags.of_part()
+        metadata["tiff"] = replace(metadata["tiff"], tags=tags)
+    if "fits" in metadata:
+        metadata["fits"], gone = fits.of_part(metadata["fits"])
+    told = (f"{' and '.join(gone)} of the whole picture: left out",) if gone else ()
+    return replace(picture, metadata=metadata, notes=(*picture.notes, *told))
 
 
 def _whole_numbers(name: str, value: object, count: int, form: str) -> list[int]:

@@ -157,8 +157,10 @@ class JpegCompression:
         self.quality = check_integer("degradation.quality", quality, 1, 95, example=10)
 
     def __call__(self, clean: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Compress (H, W, C) in [0, 1]; C is 1 or 3."""
+        """Compress (H, W, C) in [0, 1]; bands that are neither grey nor RGB each by itself."""
         samples = np.rint(clean * 255).astype(np.uint8)
+        if samples.shape[2] not in (1, 3):  # of bands, each by itself
+            return np.concatenate([self(clean[:, :, [band]]) for band in range(samples.shape[2])], axis=2)
         file = io.BytesIO()
         Image.fromarray(samples if samples.shape[2] == 3 else samples[:, :, 0]).save(file, "JPEG", quality=self.quality)
         with Image.open(file) as image:

@@ -73,37 +73,44 @@ def read_image(path: str | Path, page: int | None = None) -> Picture:
             if file_format is None:
                 raise UnidentifiedImageError
             picture = _READERS[file_format](path, page or 0)
-    except UserError as error:
-        if str(path) in error.problem:
-            raise
-        # It knows an array, and no file.
-        raise UserError(f"{path} holds {error.problem}", error.expected, error.remedy) from None
-    except FileNotFoundError:
-        raise UserError(f"no file {path}", FORMATS, "check the path, which starts at the current folder") from None
-    except IsADirectoryError:
-        raise UserError(f"{path} is a folder", FORMATS, "name one file in it") from None
-    except UnidentifiedImageError:
-        raise UserError(f"{path} is no image that can be read", FORMATS, "convert it to PNG first") from None
-    except Image.DecompressionBombError as error:
-        raise UserError(f"{path}: {error}", "an image of less than 178 megapixels", "crop it first") from None
-    except PermissionError:
-        raise UserError(f"{path} cannot be read", "a file that you may read", "check its permissions") from None
-    except MemoryError:
-        raise UserError(f"{path} is too large for the memory", "a smaller image", "crop it first") from None
     except Exception as error:  # of a damaged file decoders raise whatever they stumble over
-        cause = str(error) or type(error).__name__
-        if "nsupported" in cause:
-            raise UserError(f"{path} is of a kind that is not handled ({cause})", FORMATS, "convert it first") from None
-        raise UserError(f"{path} is damaged ({cause})", f"a complete {FORMATS[2:]}", "get a fresh copy") from None
-    return replace(picture, notes=(*_page_note(picture), *picture.notes))
+        raise _told(path, error) from None
+    return replace(picture, notes=(*_page_note(picture, page), *picture.notes))
 
 
-def _page_note(picture: Picture) -> tuple[str, ...]:
+def _told(path: Path, error: Exception) -> UserError:
+    """Say in one line why a file cannot be read."""
+    if isinstance(error, UserError):
+        if str(path) in error.problem:
+            return error
+        return UserError(
+            f"{path} holds {error.problem}", error.expected, error.remedy
+        )  # it knows an array, and no file
+    lines = {
+        FileNotFoundError: (f"no file {path}", FORMATS, "check the path, which starts at the current folder"),
+        IsADirectoryError: (f"{path} is a folder", FORMATS, "name one file in it"),
+        UnidentifiedImageError: (f"{path} is no image that can be read", FORMATS, "convert it to PNG first"),
+        Image.DecompressionBombError: (f"{path}: {error}", "an image of less than 178 megapixels", "crop it first"),
+        PermissionError: (f"{path} cannot be read", "a file that you may read", "check its permissions"),
+        MemoryError: (f"{path} is too large for the memory", "a smaller image", "crop it first"),
+    }
+    for kind, line in lines.items():
+        if isinstance(error, kind):
+            return UserError(*line)
+    cause = str(error) or type(error).__name__
+    if "nsupported" in cause:
+        return UserError(f"{path} is of a kind that is not handled ({cause})", FORMATS, "convert it first")
+    return UserError(f"{path} is damaged ({cause})", f"a complete {FORMATS[2:]}", "get a fresh copy")
+
+
+def _page_note(picture: Picture, page: int | None) -> tuple[str, ...]:
+    """Say that a file has several pages, and where nobody has chosen one, how to."""
     if picture.pages == 1:
         return ()
+    if page is not None:
+        return (f"page {page} of {picture.pages}, from 0",)
     every = ", image.page=all restores every one" if picture.format in STACKS else ""
-    told = f"page {picture.page} of {picture.pages} (0 to {picture.pages - 1}) is restored"
-    return (f"{told}, the others are left out: image.page= chooses another{every}",)
+    return (f"the first of {picture.pages} pages: image.page= chooses another, from 0{every}",)
 
 
 def write_image(path: str | Path, picture: Picture) -> None:

@@ -14,7 +14,14 @@ from torch import Tensor
 
 from dip_lightning.checks import check_number
 from dip_lightning.data.beyond import degrade, fixed_pixels
-from dip_lightning.data.cropping import SAMPLE_PREFIX, crop_picture, read_source, resize_picture
+from dip_lightning.data.cropping import (
+    SAMPLE_PREFIX,
+    crop_picture,
+    read_clean,
+    read_source,
+    resize_picture,
+    with_lost,
+)
 from dip_lightning.data.degradation import DefaultNoise, Degradation, NoDegradation
 from dip_lightning.data.noise_level import clipped_noise, estimate_noise, is_correlated
 from dip_lightning.data.own_range import WorkingRange, choose_range, range_of_clean
@@ -27,6 +34,9 @@ if TYPE_CHECKING:
 __all__ = ["Observation", "load_observation"]
 
 _SMALLEST_SIDE = 8
+
+# The share of known samples from which one that is mixed of several counts as known; the rest is rounding.
+_WHOLLY = 0.999
 
 
 @dataclass(frozen=True)
@@ -49,6 +59,8 @@ class Observation:
         range: Which sample values are 0 and 1. All that is told of 255, and the peak of each PSNR, count on it.
         known: 1 where a pixel of y lies in the range, 0 where beyond, (1, 1, H_y, W_y); None where all lie in it. What
             lies beyond is not fitted.
+        measured: 1 where a sample of y was measured, 0 where it was lost, (1, C_y, H_y, W_y); None where none was. The
+            fit knows nothing of what was lost; ``noisy`` has its neighbours' values there.
         fixed: The pixels of x that lie beyond, as they were observed, NaN elsewhere, (1, C, H, W); None for none.
     """
 
@@ -65,6 +77,7 @@ class Observation:
     range: WorkingRange
     known: Tensor | None = None
     fixed: Tensor | None = None
+    measured: Tensor | None = None
 
     @property
     def beyond(self) -> int:
@@ -88,8 +101,8 @@ class Observation:
 
         ``scale`` is how many of them there are for one of y, along each side; the rectangle is aligned to it.
 
-        Its picture is a PNG of 16 bits without alpha, whatever the whole is, so that what is handed back is rounded
-        but little before it is put together with others.
+        Its picture has 16 bits without alpha, or floats where the whole has more than 16 bits, whatever the whole is,
+        so that what is handed back is rounded but little before it is put together with others.
         """
         part = np.s_[:, :, top : top + height, left : left + width]
         seen = np.s_[:, :, *(slice(a // scale, (a + b) // scale) for a, b in ((top, height), (left, width)))]
@@ -100,8 +113,9 @@ class Observation:
             self,
             noisy=self.noisy[seen].contiguous(),
             clean=None if self.clean is None else self.clean[part].contiguous(),
-            picture=Picture(np.zeros((1, 1, 1), np.uint16)).with_unit(unit),
+            picture=_fine_picture(self.picture, unit),
             known=None if inside else known,
+            measured=None if self.measured is None else self.measured[seen].contiguous(),
             fixed=None if inside or self.fixed is None else self.fixed[part].contiguous(),
         )
 
@@ -115,7 +129,8 @@ class Observation:
         large = "" if self.noisy.shape[1:] == self.picture_shape else f" of {self.picture.height}x{self.picture.width}"
         scale = "" if self.range.source == "type" else f"{self.range.describe(self.beyond)}, "
         noise = f"noise σ = {self.sigma:.1f} of 255 ({self.sigma_source})"
-        return f"{Path(self.source).name}: {height}x{width}{large}, {kind}, {scale}{noise}"
+        notes = "".join(f"; {note}" for note in self.picture.notes)
+        return f"{Path(self.source).name}: {height}x{width}{large}, {kind}, {scale}{noise}{notes}"
 
     @cached_property
     def digest(self) -> str:
@@ -123,6 +138,8 @@ class Observation:
         digest = hashlib.sha256(self.noisy.numpy().data)
         if self.clean is not None:
             digest.update(self.clean.numpy().data)
+        if self.measured is not None:
+            digest.update(self.measured.numpy().data)
         return digest.hexdigest()
 
 
@@ -135,12 +152,16 @@ def load_observation(
     size: int | Sequence[int] | None = None,
     sigma: float | None = None,
     range: Sequence[float] | None = None,
+    page: int | str | None = None,
+    bands: Sequence[int] | str | None = None,
+    lost: str = "fill",
     operator: "Operator | None" = None,
 ) -> Observation:
     """Read a picture, choose a part of it, and make an observation of it unless it is one.
 
     Args:
-        path: An image file, ``skimage:NAME`` for a sample, or an array of samples (H, W[, C]), uint8 or uint16.
+        path: An image file, ``skimage:NAME`` for a sample, or an array of samples (H, W[, C]), integers or
+            floats, masked where samples were lost.
         degradation: What corrupts it; :class:`NoDegradation` for one that is corrupted already.
         clean: The clean image, for measuring; allowed only where nothing is added to ``path``.
         crop: Side of the central square in pixels, or ``[top, left, height, width]``; None for all.
@@ -149,6 +170,9 @@ def load_observation(
             estimated. It adds nothing.
         range: The sample values that are black and white for the fit, ``[low, high]``; None to find them, see
             :func:`~dip_lightning.data.own_range.find_range`. Noise that is added to 8 bits counts in their grey levels.
+        page: Which page of a file with several, from 0; None for the first.
+        bands: Which bands are fitted, from 0; None for all. The others are handed through as they are.
+        lost: What becomes of samples that were lost (NaN, masked, no data): ``"fill"`` or ``"keep"``.
         operator: How y arises from the image, before noise is added; None for the identity.
 
     Returns:
@@ -160,7 +184,8 @@ def load_observation(
     if isinstance(degradation, DefaultNoise):
         is_sample = isinstance(path, str) and path.startswith(SAMPLE_PREFIX)
         degradation = degradation.choose(is_sample=is_sample and clean is None)
-    picture = resize_picture(crop_picture(read_source(path), crop), size)
+    picture = resize_picture(crop_picture(read_source(path, page=page, bands=bands), crop), size)
+    picture = with_lost(picture, lost)
     scale = 1 if operator is None else operator.scale or 1
     if min(picture.height, picture.width) < _SMALLEST_SIDE:
         raise UserError(
@@ -172,6 +197,7 @@ def load_observation(
     chosen = choose_range(picture, range, of_type=added and picture.samples.dtype == np.uint8)
     picture = replace(picture, scale=chosen.values)
     exact = picture.to_unit()
+    measured = None if picture.known is None else picture.known.astype(np.float64)
     truth: NDArray[np.float64] | None = None
     if clean is not None:
         if added:
@@ -180,7 +206,7 @@ def load_observation(
                 "a picture that is noisy already",
                 "try degradation=none, or leave image.clean out",
             )
-        like = resize_picture(crop_picture(read_source(clean, "image.clean"), crop, scale), size, scale)
+        like = resize_picture(crop_picture(read_clean(clean, page, bands), crop, scale), size, scale)
         truth = replace(like, scale=range_of_clean(picture, like)).to_unit()
         expected = _image_shape(exact, operator)
         if truth.shape != expected:
@@ -193,6 +219,7 @@ def load_observation(
         if operator is not None:
             operator.check_image(picture.height, picture.width)
             exact = _observe(exact, operator)
+            measured = None if measured is None else (_observe(measured, operator) > _WHOLLY).astype(np.float64)
     beyond: NDArray[np.bool_] = np.any((exact < 0) | (exact > 1), axis=2)
     noisy, inside = degrade(exact, degradation, beyond)
     estimated = estimate_noise(inside)
@@ -217,9 +244,17 @@ def load_observation(
         correlated=origin == "estimated" and is_correlated(inside),
         data_term=degradation.data_term,
         range=chosen,
+        measured=None if measured is None else _to_tensor(measured),
         known=_to_tensor((~beyond[:, :, None]).astype(np.float64)) if beyond.any() else None,
         fixed=_to_tensor(fixed_pixels(noisy, beyond, shape)) if beyond.any() else None,
     )
+
+
+def _fine_picture(whole: Picture, unit: NDArray[np.float64]) -> Picture:
+    """A picture of (H, W, C) in [0, 1] with as many bits as it takes, alike in nothing else."""
+    is_fine = whole.samples.dtype.kind != "f" and whole.samples.dtype.itemsize <= 2
+    picture_format = "PNG" if is_fine and unit.shape[2] in (1, 3) else "TIFF"
+    return Picture(np.zeros((1, 1, 1), np.uint16 if is_fine else np.float64), format=picture_format).with_unit(unit)
 
 
 def _observe(image: NDArray[np.float64], operator: "Operator") -> NDArray[np.float64]:

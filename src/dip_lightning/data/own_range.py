@@ -94,12 +94,11 @@ def find_range(picture: Picture) -> ValueRange:
     too weak to be seen.
 
     Args:
-        picture: As it is fitted, cropped and resized. Samples that are no finite numbers are passed over.
+        picture: As it is fitted, cropped and resized. Samples that were lost do not count.
     """
-    samples = picture.samples.reshape(-1)
+    samples = picture.filled().reshape(-1)
     samples = samples[:: -(-len(samples) // _SAMPLES)].astype(np.float64)
-    samples = samples[np.isfinite(samples)]
-    if not len(samples) or samples.min() == samples.max():
+    if samples.min() == samples.max():
         return picture.limits
     inside = _without_stars(_inside(samples, _TAIL, _FENCE), samples, picture)
     return _rounded(float(inside.min()), float(inside.max()), picture)
@@ -111,7 +110,7 @@ def _without_stars(inside: NDArray[np.float64], samples: NDArray[np.float64], pi
     choices = [few for few in choices if 0 < _FAR * np.ptp(few) <= np.ptp(inside)]
     if not choices:
         return inside
-    noise = estimate_noise(np.nan_to_num(picture.samples.astype(np.float64)))  # of most of the picture, stars or not
+    noise = estimate_noise(picture.filled().astype(np.float64))  # of most of the picture, stars or not
     if noise >= _LOST * np.ptp(inside):
         return inside
     narrowest = min(choices, key=np.ptp)
@@ -155,8 +154,8 @@ def _natural_ranges(picture: Picture, high: float) -> Iterator[ValueRange]:
 
 def _check_range(given: object, picture: Picture) -> ValueRange:
     """Check a range that the user gives: two numbers, in the units of the samples."""
-    finite = picture.samples[np.isfinite(picture.samples)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    finite = picture.filled()
+    low, high = float(finite.min()), float(finite.max())
     remedy = f"try 'image.range=[{low:.6g},{high:.6g}]', or leave it out"
     ends = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else []
     told = f"image.range={given}".replace(" ", "")

@@ -82,12 +82,16 @@ class Picture:
         """Columns in pixels."""
         return int(self.samples.shape[1])
 
+    def filled(self) -> NDArray[Any]:
+        """Return the samples, in the place of each lost one the nearest of its band that was not."""
+        return fill_lost(self.samples, self.known)
+
     def to_unit(self) -> NDArray[np.float64]:
         """Return the samples as (H, W, C) float64, in [0, 1] but for those beyond ``scale``.
 
-        In the place of a lost sample stands the nearest one of its band that was not.
+        In the place of a lost sample stands another, see :meth:`filled`.
         """
-        return self.scale.to_unit(fill_lost(self.samples, self.known))
+        return self.scale.to_unit(self.filled())
 
     def with_unit(self, image: NDArray[np.floating]) -> "Picture":
         """Return a picture like this one with other samples.
@@ -212,9 +216,10 @@ def check_samples(samples: NDArray[np.generic]) -> None:
         raise UserError(
             f"samples of type {samples.dtype}", "integers, or floats of at most 64 bits", "convert it to one of these"
         )
+    # Not the absolute value, which the least integer has none of.
     if samples.dtype.itemsize == 8 and kind in "iu" and samples.size:
-        # Not the absolute value, which the least integer has none of.
-        if int(samples.max()) > _LARGEST_INTEGER or int(samples.min()) < -_LARGEST_INTEGER:
+        ends = int(samples.min()), int(samples.max())
+        if ends[1] > _LARGEST_INTEGER or ends[0] < -_LARGEST_INTEGER:
             raise UserError("integers beyond 2^53", "such as a float tells apart", "convert it to float64")
 
 

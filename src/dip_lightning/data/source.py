@@ -31,6 +31,9 @@ class ImageSource:
         size: int | Sequence[int] | None = None,
         sigma: float | None = None,
         range: Sequence[float] | None = None,
+        page: int | str | None = None,
+        bands: Sequence[int] | str | None = None,
+        lost: str = "fill",
         operator: "Operator | None" = None,
     ) -> None:
         """Keep the settings; nothing is read yet.
@@ -45,6 +48,9 @@ class ImageSource:
             size: What it is resized to.
             sigma: How strong the noise is, if you know.
             range: Which sample values are black and white for the fit, if you know.
+            page: Which page of a file, from 0.
+            bands: Which bands are fitted, from 0.
+            lost: What becomes of samples that were lost.
             operator: How the observation arises from the image.
 
         Raises:
@@ -60,6 +66,9 @@ class ImageSource:
             "size": size,
             "sigma": sigma,
             "range": range,
+            "page": page,
+            "bands": bands,
+            "lost": lost,
             "operator": operator,
         }
         self._observation: Observation | None = None

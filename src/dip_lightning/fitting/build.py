@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -226,19 +226,23 @@ def _build_problem(cfg: DictConfig, observation: Observation, own: Own) -> Probl
         # A star is not fitted, but would count in whatever takes a mean: for the fit, it is as bright as the range.
         noisy, fixed = torch.where(known == 0, noisy.clamp(0, 1), noisy), fixed.float().clamp(0, 1)
         clean = None if clean is None else clean.clamp(0, 1)
-        measured = operator.known(noisy) if isinstance(operator, Operator) else None
-        known = known.float() if measured is None else known.to(measured) * measured
     return Problem(
         noisy,
         clean,
         operator=operator,
         data_term=data_term,
-        known=known,
+        known=_all_of(known, observation.measured, operator.known(noisy) if isinstance(operator, Operator) else None),
         fixed=fixed,
         regularizers=terms,
         sigma=observation.sigma_in_force,
         shape=observation.picture_shape,
     )
+
+
+def _all_of(*masks: torch.Tensor | None) -> torch.Tensor | None:
+    """Return what is 1 where all masks are; those that are None are 1 everywhere."""
+    given = [mask.float() for mask in masks if mask is not None]
+    return reduce(torch.mul, given) if given else None
 
 
 def build_operator(cfg: DictConfig, own: Own) -> Any:

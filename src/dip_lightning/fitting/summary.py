@@ -5,7 +5,7 @@ from signal import Signals
 from typing import Any, NotRequired, TypedDict, cast
 
 from dip_lightning.callbacks import Detection, DivergenceGuard, Interrupt, OutputEMA, PeakPSNR
-from dip_lightning.data import Observation
+from dip_lightning.data import Observation, Picture
 from dip_lightning.fitting.build import Fit
 from dip_lightning.fitting.removed import Removed, is_doubtful, measure_removed
 from dip_lightning.fitting.selection import Selection
@@ -21,7 +21,7 @@ from dip_lightning.runs.record import (
 )
 from dip_lightning.system import environment
 
-__all__ = ["interrupted_by", "summarise", "summarise_ending", "summarise_range"]
+__all__ = ["interrupted_by", "summarise", "summarise_ending", "summarise_range", "tell_notes"]
 
 
 class _Ending(TypedDict):
@@ -212,12 +212,23 @@ def _doubt(detection: Detection, observation: Observation) -> str | None:
 
 def _course(fit: Fit) -> Iterator[str]:
     """What the user should know of the course of the fit."""
+    yield from tell_notes(fit.data.observation.picture)
     guard = fit.find(DivergenceGuard)
     if guard is not None and guard.remedies:
         taken = ", ".join(f"{name}={value:g}" if name == "lr" else f"{name}={value}" for name, value in _changes(guard))
         raised = any("precision" in remedy for remedy in guard.remedies)
         lr = f"; a precision begins with lr={fit.settings.lr:g}" if raised else ""
         yield f"It diverged repeatedly and went on with {taken}{lr}."
+
+
+def tell_notes(picture: Picture) -> Iterator[str]:
+    """What the user should know of how the file was read, as sentences.
+
+    Args:
+        picture: What was read.
+    """
+    for note in picture.notes:
+        yield f"{note[0].upper()}{note[1:]}."
 
 
 def _averaging(fit: Fit, iteration: int) -> Iterator[str]:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from dip_lightning.report.charts import COLOURS
 from dip_lightning.report.runs import Group, Run
+from dip_lightning.runs.record import PREVIEW
 from dip_lightning.runs.sweep import read_sweep
 
 __all__ = ["write_page"]
@@ -126,7 +127,7 @@ def _details(title: str, values: dict[str, Any]) -> str:
 def _slider(run: Run) -> str:
     """Before and after, one above the other, with a slider between them; nothing where a picture is missing."""
     before = _embedded(run.folder / "observation.png")
-    restored = sorted(run.folder.glob("restored.*"))
+    restored = [*run.folder.glob(PREVIEW), *sorted(run.folder.glob("restored.*"))]
     after = _embedded(restored[0]) if restored else None
     if before is None or after is None:
         return ""

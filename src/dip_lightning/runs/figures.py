@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from skimage.transform import downscale_local_mean
 
+from dip_lightning.data.picture import shown_bands
 from dip_lightning.runs.record import Summary
 
 __all__ = ["draw_comparison", "draw_curves"]
@@ -40,7 +41,7 @@ def draw_comparison(path: Path, panels: Mapping[str, NDArray[np.floating]]) -> N
     for index, (name, image) in enumerate(panels.items()):
         left = (gap + index * (columns + gap)) / full_width
         axes = figure.add_axes((left, gap / full_height, columns / full_width, rows / full_height))
-        shown = np.clip(image, 0, 1)
+        shown = np.clip(shown_bands(image), 0, 1)
         if shown.shape[2] == 1:
             axes.imshow(shown[:, :, 0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         else:

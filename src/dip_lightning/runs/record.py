@@ -11,6 +11,7 @@ from typing import NotRequired, cast
 from typing_extensions import TypedDict
 
 __all__ = [
+    "PREVIEW",
     "RECORD",
     "TILE_FOLDERS",
     "CurveSummary",
@@ -27,6 +28,8 @@ __all__ = [
 
 # Under a run folder: its record.
 RECORD = "summary.json"
+# The restored picture as a PNG, where it is of a format that browsers do not show.
+PREVIEW = "preview.png"
 
 # Under the run folder of a picture in tiles: the fits of the tiles, and of those that choose the iteration.
 TILE_FOLDERS = ("tiles", "pilots")

@@ -4,7 +4,6 @@ import json
 import math
 import shutil
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dip_lightning.data import SUFFIXES, Picture, write_image
+from dip_lightning.data.image_io import STACKS
 from dip_lightning.errors import UserError
 from dip_lightning.runs import figures
 from dip_lightning.runs.atomic import atomic_write
 from dip_lightning.runs.curves_csv import write_curves
-from dip_lightning.runs.record import RECORD, Summary
+from dip_lightning.runs.record import PREVIEW, RECORD, Summary
 
 __all__ = ["check_room", "remove_if_empty", "write_run", "write_summary"]
 
@@ -40,7 +40,8 @@ def write_run(
     Args:
         folder: The run folder; made where it is missing.
         restored: What the user gets.
-        observation: What was fitted, (H, W, C) in [0, 1]; it is written like the restored picture, as PNG.
+        observation: What was fitted, (H, W, C) in [0, 1]; it is written like the restored picture, as PNG; see
+            :meth:`~dip_lightning.data.Picture.preview`.
         summary: The content of ``summary.json``.
         curves: One array an iteration, by name.
         panels: The images of ``comparison.png``, (H, W, C) in [0, 1], by title.
@@ -55,10 +56,11 @@ def write_run(
     picture = folder / f"restored{SUFFIXES[restored.format]}"
     with atomic_write(picture) as part:
         write_image(part, restored)
-    # Alpha is as large as the restored picture, which the observation need not be.
-    alpha = restored.alpha if observation.shape[:2] == restored.samples.shape[:2] else None
+    if restored.format in STACKS:  # which browsers do not show
+        with atomic_write(folder / PREVIEW) as part:
+            write_image(part, restored.preview(restored.to_unit()))
     with atomic_write(folder / "observation.png") as part:
-        write_image(part, replace(restored.with_unit(observation), alpha=alpha, format="PNG", palette=False))
+        write_image(part, restored.preview(observation))
     with atomic_write(folder / "curves.csv") as part:
         write_curves(part, curves)
     interrupted = summary["signal"] is not None

@@ -13,16 +13,16 @@ from rich.markup import escape
 from dip_lightning.errors import UserError
 from dip_lightning.fitting.fit import FitResult
 from dip_lightning.fitting.resume_check import resumable
-from dip_lightning.runs.record import is_worse, read_summary
+from dip_lightning.runs.record import Summary, is_worse, read_summary
 from dip_lightning.runs.status import is_finished
 from dip_lightning.workflows.restore import fit
 
-__all__ = ["FolderResult", "find_pictures", "restore_folder", "tell"]
+__all__ = ["FolderResult", "find_pictures", "restore_folder", "tell", "tell_one"]
 
 log = logging.getLogger(__name__)
 
 # What is taken for a picture in a folder; what it is in truth, reading tells.
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp"}
+_SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".npy", ".fits", ".fit", ".fts"}
 
 
 @dataclass
@@ -84,6 +84,8 @@ def restore_folder(cfg: DictConfig, run_folder: Path, console: Console | None = 
         UserError: The folder holds no picture.
     """
     console = console or Console(emoji=False)
+    if cfg.image.page == "all" or cfg.image.bands == "each":
+        raise UserError("a folder with image.page=all or image.bands=each", "one file", "name one of its files")
     pictures = find_pictures(Path(cfg.image.path))
     clean = None if cfg.image.clean is None else Path(cfg.image.clean)
     if clean is not None and not clean.is_dir():
@@ -106,22 +108,34 @@ def restore_folder(cfg: DictConfig, run_folder: Path, console: Console | None = 
             result.failed[picture.name] = f"{type(error).__name__}: {error}"
             continue
         stopping = fitted.summary["stopping"]
-        quality = "" if stopping["psnr"] is None else f", {stopping['psnr']:.2f} dB"
         if stopping["unsure"]:
             result.unsure[picture.name] = stopping["unsure"]
         if fitted.is_worse:
             result.worse.append(picture.name)
-        console.print(
-            f"{number}/{len(pictures)} {escape(picture.name)}: σ = {fitted.summary['sigma']:.1f}, iteration "
-            f"{stopping['iteration']} of {fitted.summary['iterations']}{quality}",
-            soft_wrap=True,
-            highlight=False,
-        )
+        tell_one(console, f"{number}/{len(pictures)} {picture.name}", fitted.summary)
         if fitted.signal is not None:
             result.signal = fitted.signal
             break
         result.restored.append(picture.name)
     return result
+
+
+def tell_one(console: Console, title: str, summary: Summary) -> None:
+    """Tell in a line what became of one picture of several.
+
+    Args:
+        console: Where.
+        title: Which picture.
+        summary: The content of its ``summary.json``.
+    """
+    stopping = summary["stopping"]
+    quality = "" if stopping["psnr"] is None else f", {stopping['psnr']:.2f} dB"
+    console.print(
+        f"{escape(title)}: σ = {summary['sigma']:.1f}, iteration {stopping['iteration']} of {summary['iterations']}"
+        f"{quality}",
+        soft_wrap=True,
+        highlight=False,
+    )
 
 
 def _fit_one(cfg: DictConfig, picture: Path, place: Path, clean: Path | None, title: str) -> FitResult:
@@ -135,10 +149,16 @@ def _fit_one(cfg: DictConfig, picture: Path, place: Path, clean: Path | None, ti
     return fit(one, place, image=picture, clean=truth, resume=resumable(place, one, image=picture, clean=truth))
 
 
-def tell(result: FolderResult, run_folder: Path) -> Iterator[str]:
-    """Compose the lines that end a folder: how many, which failed and why, where the files are."""
+def tell(result: FolderResult, run_folder: Path, what: str = "pictures") -> Iterator[str]:
+    """Compose the lines that end a folder: how many, which failed and why, where the files are.
+
+    Args:
+        result: What became of them.
+        run_folder: Where the files are.
+        what: What they are.
+    """
     before = f", {len(result.present)} of them before" if result.present else ""
-    yield f"{len(result.restored) + len(result.present)} of {result.total} pictures restored{before}."
+    yield f"{len(result.restored) + len(result.present)} of {result.total} {what} restored{before}."
     for name, doubt in result.unsure.items():
         yield f"Unsure of {name}: {doubt}"
     if result.worse:

@@ -195,7 +195,8 @@ class _Fits:
 
     def _read(self, folder: Path, *, found: bool) -> _Part:
         self.last = summary = read_summary(folder)
-        return _Part(read_image(folder / "restored.png").to_unit(), read_curves(folder / "curves.csv"), summary, found)
+        (restored,) = folder.glob("restored.*")
+        return _Part(read_image(restored).to_unit(), read_curves(folder / "curves.csv"), summary, found)
 
 
 class _Stopped(BaseException):

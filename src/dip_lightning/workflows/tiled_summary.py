@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dip_lightning.data import Observation
 from dip_lightning.fitting.removed import combine, is_doubtful
-from dip_lightning.fitting.summary import interrupted_by, summarise_ending, summarise_range
+from dip_lightning.fitting.summary import interrupted_by, summarise_ending, summarise_range, tell_notes
 from dip_lightning.runs.record import StoppingSummary, Summary
 from dip_lightning.runs.status import fingerprint
 from dip_lightning.stopping import disagree
@@ -168,6 +168,7 @@ def _doubt(run: TiledRun) -> str | None:
 
 def _course(run: TiledRun) -> Iterator[str]:
     """What the user should know of the course of the fits."""
+    yield from tell_notes(run.observation.picture)
     ended = sum(summary["iterations"] < summary["stopping"]["cap"] for summary in run.done.values())
     if ended:
         yield f"{ended} of {len(run.tiles)} tiles ended early, since they diverged again and again."

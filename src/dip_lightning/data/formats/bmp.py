@@ -40,7 +40,7 @@ def read(path: Path, page: int) -> Picture:
         dots = struct.unpack_from("<ii", data, 38)
         if all(dots):
             metadata["dpi"] = tuple(value * _INCH for value in dots)
-        spare = {} if alpha else {"order": (0, 1, 2, 3), "others": samples[:, :, 3:]}
+        spare: dict[str, Any] = {} if alpha else {"order": (0, 1, 2, 3), "others": samples[:, :, 3:]}
         return picture_from_array(
             samples if alpha else samples[:, :, :3], file_format="BMP", metadata=metadata, alpha=alpha, **spare
         )
@@ -51,9 +51,7 @@ def read(path: Path, page: int) -> Picture:
     if metadata.get("icc_profile") and (palette or samples.ndim == 2):
         del metadata["icc_profile"]
         notes = ("its colour profile is left out",)
-    return picture_from_array(
-        samples, file_format="BMP", palette=palette, metadata=metadata, alpha=alpha, notes=notes
-    )
+    return picture_from_array(samples, file_format="BMP", palette=palette, metadata=metadata, alpha=alpha, notes=notes)
 
 
 def _read_32_bits(path: Path, data: bytes, size: int) -> tuple[NDArray[np.uint8], bool]:
@@ -63,9 +61,7 @@ def _read_32_bits(path: Path, data: bytes, size: int) -> tuple[NDArray[np.uint8]
     if width < 1 or height < 1:
         raise ValueError(f"{width}x{height} pixels")
     if width * height > LARGEST_AREA:
-        raise UserError(
-            f"{path} of {height}x{width} pixels", "an image of less than 178 megapixels", "crop it first"
-        )
+        raise UserError(f"{path} of {height}x{width} pixels", "an image of less than 178 megapixels", "crop it first")
     masks, alpha = _USUAL, 0
     if compression in (_BITFIELDS, _ALPHA_BITFIELDS):
         masks = struct.unpack_from("<III", data, 54)  # within the header or behind it, at the same place

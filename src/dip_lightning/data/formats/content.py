@@ -10,6 +10,16 @@ FORMATS = "a PNG, JPEG, TIFF, WebP, BMP, NumPy (.npy) or FITS image"
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the latter two: beyond 4 GB
 
+# What is read, by where its mark stands.
+_READ = (
+    (0, b"\x89PNG\r\n\x1a\n", "PNG"),
+    (0, b"\xff\xd8\xff", "JPEG"),
+    (8, b"WEBP", "WEBP"),
+    (0, b"BM", "BMP"),
+    (0, b"\x93NUMPY", "NPY"),
+    (0, b"SIMPLE  =", "FITS"),
+)
+
 # Raw files of cameras that are no TIFF, by where their mark stands (LibRaw's identify.cpp).
 _RAW = (
     (0, b"FUJIFILMCCD-RAW"),
@@ -49,23 +59,12 @@ def format_of(path: Path) -> str | None:
     """
     with path.open("rb") as file:
         head = file.read(32)
-    if head[:8] == b"\x89PNG\r\n\x1a\n":
-        return "PNG"
-    if head[:3] == b"\xff\xd8\xff":
-        return "JPEG"
-    if head[:4] in _TIFF:
-        if head[8:10] == b"CR":  # Canon's CR2: a TIFF whose first page is a preview
-            raise raw_file(path)
+    if head[:4] in _TIFF and head[4:12] != b"\x10\0\0\0CR\2\0":  # Canon's CR2 is a TIFF that begins with a preview
         return "TIFF"
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "WEBP"
-    if head[:2] == b"BM":
-        return "BMP"
-    if head[:6] == b"\x93NUMPY":
-        return "NPY"
-    if head[:9] == b"SIMPLE  =":
-        return "FITS"
-    if any(head[at : at + len(mark)] == mark for at, mark in _RAW):
+    for at, mark, name in _READ:
+        if head[at : at + len(mark)] == mark and (name != "WEBP" or head[:4] == b"RIFF"):
+            return name
+    if head[:4] in _TIFF or any(head[at : at + len(mark)] == mark for at, mark in _RAW):
         raise raw_file(path)
     for at, mark, name in _OTHERS:
         if head[at : at + len(mark)] == mark:

@@ -14,7 +14,10 @@ from dip_lightning.data.formats.flat import check_page
 from dip_lightning.data.picture import LARGEST_AREA, Picture, picture_from_array
 from dip_lightning.errors import UserError
 
-__all__ = ["read", "write"]
+__all__ = ["of_part", "read", "write"]
+
+# How the cards begin that tell where a picture lies on the sky.
+_COORDINATES = ("CRPIX", "CRVAL", "CDELT", "CD1_", "CD2_", "PC1_", "PC2_", "CTYPE", "CUNIT", "CROTA", "WCSAXES")
 
 
 def read(path: Path, page: int) -> Picture:
@@ -48,6 +51,7 @@ def read(path: Path, page: int) -> Picture:
     else:
         plane = _shifted(plane, unsigned)
     stored = {"data": data, "index": index, "unsigned": unsigned, "shape": raw.shape}
+    stored["coordinates"] = any(card.startswith(_COORDINATES) for card in header)
     return picture_from_array(
         plane,
         file_format="FITS",
@@ -77,6 +81,9 @@ def write(path: Path, pictures: Sequence[Picture]) -> None:
             image = file[stored["index"]]
             checked = "CHECKSUM" in image.header
             header = image.header.copy()
+            if stored.get("part"):
+                for card in [card for card in header if card.startswith(_COORDINATES)]:
+                    del header[card]
             kind = fits.PrimaryHDU if stored["index"] == 0 else fits.ImageHDU
             made = kind(whole, header, do_not_scale_image_data=True)
             for card in ("BSCALE", "BZERO", "BLANK"):  # which an array that is put in takes away
@@ -86,6 +93,13 @@ def write(path: Path, pictures: Sequence[Picture]) -> None:
                 made.add_checksum()
             file[stored["index"]] = made
             file.writeto(path, overwrite=True, output_verify="silentfix+ignore")
+
+
+def of_part(stored: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return what is true of a part of a picture, and in words what is not: the coordinates on the sky."""
+    if stored.get("part"):
+        return stored, []
+    return {**stored, "part": True}, ["the coordinates (WCS)"] if stored["coordinates"] else []
 
 
 def _astropy(path: Path) -> ModuleType:
@@ -123,4 +137,5 @@ def _shifted(samples: NDArray[Any], unsigned: bool) -> NDArray[Any]:
     native = samples.astype(samples.dtype.newbyteorder("="))
     bits = 8 * native.dtype.itemsize
     flipped = native.view(f"u{native.dtype.itemsize}") ^ np.array(2 ** (bits - 1), f"u{native.dtype.itemsize}")
-    return flipped if native.dtype.kind == "i" else flipped.view(f"i{native.dtype.itemsize}")
+    shifted: NDArray[Any] = flipped if native.dtype.kind == "i" else flipped.view(f"i{native.dtype.itemsize}")
+    return shifted

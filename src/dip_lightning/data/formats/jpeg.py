@@ -1,4 +1,4 @@
-"""JPEG through Pillow; what says something of the picture (EXIF, XMP, IPTC, comments, profiles) is copied by segments."""
+"""JPEG through Pillow; what says something of the picture (EXIF, XMP, IPTC, comments) is copied by segments."""
 
 import io
 import struct

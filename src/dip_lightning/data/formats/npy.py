@@ -33,7 +33,9 @@ def read(path: Path, page: int) -> Picture:
     fortran = whole.flags.f_contiguous and not whole.flags.c_contiguous
     if len(shape) < 2 or 0 in shape:
         told = "x".join(map(str, shape)) or "one number"
-        raise UserError(f"{path} holds an array of shape {told}", "(H, W), (H, W, C) or (N, H, W)", "rearrange its axes")
+        raise UserError(
+            f"{path} holds an array of shape {told}", "(H, W), (H, W, C) or (N, H, W)", "rearrange its axes"
+        )
     banded = len(shape) >= 3 and shape[-1] <= _MOST_BANDS
     axes = 3 if banded else 2
     lead = shape[: len(shape) - axes]

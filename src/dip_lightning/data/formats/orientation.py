@@ -3,6 +3,7 @@
 import re
 import struct
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,7 @@ _IN_XMP = re.compile(rb"""(tiff:Orientation\s*(?:=\s*["']|>\s*))([2-8])""")
 
 def turned(samples: NDArray[np.generic], orientation: int) -> NDArray[np.generic]:
     """Turn (H, W) or (H, W, C) upright; a value that is not from 2 to 8 asks for nothing."""
-    return _UPRIGHT.get(orientation, np.asarray)(samples)
+    return _UPRIGHT[orientation](samples) if orientation in _UPRIGHT else samples
 
 
 def orientation_of_exif(exif: bytes) -> int:
@@ -63,7 +64,7 @@ def upright_xmp(xmp: bytes) -> bytes:
     return _IN_XMP.sub(rb"\g<1>1", xmp)
 
 
-def _find(exif: bytes) -> "tuple[int, str] | None":
+def _find(exif: bytes) -> "tuple[int, Literal['little', 'big']] | None":
     """Return where the value of the orientation tag stands, and the byte order; None where there is none."""
     start = 6 if exif[:6] == b"Exif\0\0" else 0
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[start : start + 4])

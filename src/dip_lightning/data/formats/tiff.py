@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,6 @@ _UNSPECIFIED, _ASSOCIATED, _UNASSOCIATED = 0, 1, 2
 _XMP = 700
 # What a writer writes again as it was; all lossless.
 _COMPRESSIONS = (1, 5, 8, 32773, 32946, 34925, 50000)
-_BYTES_A_PIXEL = 4096
 
 
 @dataclass
@@ -39,7 +38,7 @@ class TiffStorage:
     Attributes:
         order: The byte order, ``"<"`` or ``">"``.
         big: Whether it is a BigTIFF.
-        photometric: What the colours are: 0 white is zero, 1 black is zero, 2 RGB.
+        photometric: What the colours are: 0 white is zero, 1 black is zero, 2 RGB, 3 a palette.
         planar: Whether each sample of the pixels has a plane of its own.
         extras: What each sample beyond the colours is: 0 unspecified, 1 associated alpha, 2 unassociated alpha.
         compression: TIFF's number of the compression.
@@ -49,7 +48,7 @@ class TiffStorage:
         shape: Rows and columns of the page, as it lies in the file.
     """
 
-    order: str = "<"
+    order: Literal["<", ">"] = "<"
     big: bool = False
     photometric: int = _MINISBLACK
     planar: bool = False
@@ -108,7 +107,7 @@ def read(path: Path, page: int) -> Picture:
         colormap = one.colormap if photometric == _PALETTE else None
     if one.axes == "SYX":  # one plane a sample
         samples = np.moveaxis(samples, 0, -1)
-    notes = [f"{', '.join(left_out)} in the file: left out"] if left_out else []
+    notes = [f"left out: {', '.join(left_out)}"] if left_out else []
     return _picture_of(samples, storage, one, colormap, (page, count), notes)
 
 
@@ -120,70 +119,75 @@ def _picture_of(
     place: tuple[int, int],
     notes: list[str],
 ) -> Picture:
-    """Sort the samples of the pixels: colours and bands, alpha, others that are handed through."""
-    tags = storage.tags
+    """Make a picture of the samples of a page, (H, W) or (H, W, S) as they lie in the file."""
     orientation = _orientation_of(page)
     samples = turned(samples, orientation)
     if orientation != 1:
-        tags.extra = [
-            (code, kind, count, upright_xmp(value) if code == _XMP else value, once)
-            for code, kind, count, value, once in tags.extra
-        ]
-        if orientation >= 5 and tags.resolution is not None:
-            tags.resolution = tags.resolution[::-1]
+        _say_upright(storage.tags, orientation)
     if samples.ndim == 2:
         samples = samples[:, :, None]
-    metadata: dict[str, Any] = {"tiff": storage}
-    if tags.profile is not None:
-        metadata["icc_profile"] = tags.profile
-    if tags.dpi is not None:
-        metadata["dpi"] = tags.dpi
+    tags = storage.tags
     lacking = [*tags.left_out, *([tags.about_all_pages] if place[1] > 1 and tags.about_all_pages else [])]
     if lacking:
-        notes.append(f"{', '.join(lacking)}: left out")
+        notes.append(f"left out: {', '.join(lacking)}")
+    known_to_all = {"icc_profile": tags.profile, "dpi": tags.dpi}
     common: dict[str, Any] = {
         "file_format": "TIFF",
-        "metadata": metadata,
+        "metadata": {"tiff": storage} | {key: value for key, value in known_to_all.items() if value is not None},
         "page": place[0],
         "pages": place[1],
         "notes": tuple(notes),
     }
     if colormap is not None:
-        colours = (np.asarray(colormap)[:, samples[:, :, 0]] >> 8).astype(np.uint8)
-        storage.photometric, storage.predictor = _PALETTE, 1
+        colours = (np.asarray(colormap)[:, samples[:, :, 0].astype(np.intp)] >> 8).astype(np.uint8)
         return picture_from_array(np.moveaxis(colours, 0, -1), palette=True, alpha=False, **common)
-    samples = samples.astype(samples.dtype.newbyteorder("="))
-    bits = page.bitspersample if samples.dtype.kind == "u" and page.bitspersample % 8 else None
-    common["bits"] = bits
-    white = 2.0 ** (bits or 8 * samples.dtype.itemsize) - 1 if samples.dtype.kind == "u" else 1.0
-    if storage.photometric == _MINISWHITE and samples.dtype.kind == "u":
-        samples[:, :, 0] = int(white) - samples[:, :, 0]
+    samples = np.array(samples, samples.dtype.newbyteorder("="))
+    if samples.dtype.kind == "u" and page.bitspersample % 8:
+        common["bits"] = page.bitspersample
+    return _lost(_sorted(samples, storage, common), tags.nodata)
+
+
+def _sorted(samples: NDArray[Any], storage: TiffStorage, common: dict[str, Any]) -> Picture:
+    """Sort the samples of the pixels, (H, W, S): colours and bands, alpha, others that are handed through."""
+    whole = samples.dtype.kind == "u"
+    white = 2 ** common.get("bits", 8 * samples.dtype.itemsize) - 1 if whole else 1
+    if storage.photometric == _MINISWHITE and whole:
+        samples[:, :, 0] = white - samples[:, :, 0]
     colours = _COLOURS[storage.photometric]
     alphas = [colours + at for at, kind in enumerate(storage.extras) if kind in (_ASSOCIATED, _UNASSOCIATED)]
     if not alphas:
-        return _lost(picture_from_array(samples, alpha=False, **common), tags.nodata)
+        return picture_from_array(samples, alpha=False, **common)
     # A second alpha (a mask that somebody has made) is no band: it is handed through as it is.
     first, others = alphas[0], alphas[1:]
     bands = [at for at in range(samples.shape[2]) if at not in alphas]
     where = {at: new for new, at in enumerate([*bands, *others, first])}
-    alpha, clear = samples[:, :, first], None
+    taken: NDArray[Any] = samples[:, :, [*bands, first]]
     if storage.extras[first - colours] == _ASSOCIATED:
-        samples[:, :, :colours] = dissociate(samples[:, :, :colours], alpha, white)
+        alpha = samples[:, :, first]
+        taken[:, :, :colours] = dissociate(taken[:, :, :colours], alpha, white)
         common["associated"], clear = colours, alpha == 0
-    taken = np.concatenate([samples[:, :, bands], alpha[:, :, None]], axis=2)
-    if clear is not None and clear.any() and not clear.all():
-        # Nothing is known of the colour of what cannot be seen.
-        mask = np.zeros(taken.shape, bool)
-        mask[clear, :colours] = True
-        taken = np.ma.MaskedArray(taken, mask=mask)
-    picture = picture_from_array(
+        if clear.any() and not clear.all():
+            # Nothing is known of the colour of what cannot be seen.
+            mask = np.zeros(taken.shape, bool)
+            mask[clear, :colours] = True
+            taken = np.ma.MaskedArray(taken, mask=mask)
+    return picture_from_array(
         taken,
         alpha=True,
         others=samples[:, :, others] if others else None,
         order=tuple(where[at] for at in range(samples.shape[2])),
         **common,
     )
-    return _lost(picture, tags.nodata)
+
+
+def _say_upright(tags: Tags, orientation: int) -> None:
+    """Say in the tags that the picture stands upright."""
+    tags.extra = [
+        (code, kind, count, upright_xmp(value) if code == _XMP else value, once)
+        for code, kind, count, value, once in tags.extra
+    ]
+    if orientation >= 5 and tags.resolution is not None:
+        tags.resolution = tags.resolution[::-1]
 
 
 def _lost(picture: Picture, nodata: float | None) -> Picture:
@@ -217,8 +221,8 @@ def _pages_of(path: Path, file: Any) -> tuple[list[Any], list[str]]:
     reduced = sum(_is_reduced(page) for page in every)
     masks = sum(_is_mask(page) for page in every)
     other = len(every) - reduced - masks - len(pages)
-    told = (("reduced copies or previews", reduced), ("transparency masks", masks), ("pages below others", other))
-    return pages, [f"{count} {name}" for name, count in told if count]
+    told = (("reduced copy or preview", reduced), ("transparency mask", masks), ("page below another", other))
+    return pages, [f"{name} ({count})" for name, count in told if count]
 
 
 def _is_mask(page: Any) -> bool:
@@ -259,7 +263,7 @@ def _check(path: Path, page: Any, pages: int) -> int:
     if isinstance(page.bitspersample, tuple) or page.dtype is None:
         told = f"{page.bitspersample} bits of sample format {int(page.sampleformat)}"
         raise UserError(f"{path} holds samples of {told}", "integers or floats", "convert it first")
-    if page.dtype.kind == "b" or (page.bitspersample == 1 and photometric != _PALETTE):
+    if photometric != _PALETTE and (page.dtype.kind == "b" or page.bitspersample == 1):
         raise UserError(f"{path} is of black and white (1 bit)", "grey, RGB or a palette", "convert it first")
     if page.samplesperpixel < _COLOURS[photometric] or (photometric == _PALETTE and page.samplesperpixel > 1):
         told = f"{page.samplesperpixel} samples a pixel in {('white is zero', 'grey', 'RGB', 'a palette')[photometric]}"
@@ -282,7 +286,7 @@ def _storage_of(file: Any, page: Any, photometric: int) -> TiffStorage:
         planar=int(page.planarconfig) == 2 and page.samplesperpixel > 1,
         extras=extras,
         compression=compression if compression in _COMPRESSIONS else 8,
-        predictor=int(page.predictor) if compression in _COMPRESSIONS else 1,
+        predictor=int(page.predictor) if compression in _COMPRESSIONS and photometric != _PALETTE else 1,
         tile=tile if tile is not None and all(side % 16 == 0 for side in tile) else None,
         tags=read_tags(page),
         shape=(page.imagelength, page.imagewidth),

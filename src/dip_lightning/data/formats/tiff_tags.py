@@ -12,12 +12,37 @@ ExtraTag = tuple[int, int, int, bytes, bool]
 
 # What says how the samples are stored, which a writer says itself: TIFF 6.0, its supplements, and tifffile.
 _STRUCTURE = {
-    *(254, 255, 256, 257, 258, 259, 262, 263, 264, 265, 266, 273, 274, 277, 278, 279, 280, 281, 284, 288, 289, 292, 293),
+    *(
+        254,
+        255,
+        256,
+        257,
+        258,
+        259,
+        262,
+        263,
+        264,
+        265,
+        266,
+        273,
+        274,
+        277,
+        278,
+        279,
+        280,
+        281,
+        284,
+        288,
+        289,
+        292,
+        293,
+    ),
     *(317, 320, 322, 323, 324, 325, 330, 338, 339, 340, 341, 347, 400, 512, 513, 514, 515, 517, 518, 519, 520, 521),
     *(529, 530, 531, 532, 559, 32995, 32996, 32997, 32998, 34665, 34853, 40965),
 }
-_RESOLUTION = {282: "XResolution", 283: "YResolution", 296: "ResolutionUnit"}
-_PROFILE, _DESCRIPTION, _XMP, _NODATA = 34675, 270, 700, 42113
+_RESOLUTION, _UNIT = (282, 283), 296
+_PROFILE, _DESCRIPTION, _NODATA = 34675, 270, 42113
+_POINTERS = (13, 18)  # types of values that say where something else stands
 # The directories of their own that tags point to.
 DIRECTORIES = {34665: "ExifTag", 34853: "GPSTag"}
 _INTEROPERABILITY = 40965  # which EXIF points to
@@ -112,38 +137,50 @@ def read_tags(page: Any) -> Tags:
     Args:
         page: A ``tifffile.TiffPage`` of a file that is open.
     """
-    tags, handle, order = Tags(), page.parent.filehandle, page.parent.byteorder
-    rationals: dict[int, tuple[int, int]] = {}
+    tags = Tags()
     for tag in page.tags:
         if tag.code in _STALE:
             tags.left_out.append(f"its {_STALE[tag.code]} (tag {tag.code})")
-        if tag.code in DIRECTORIES:
-            try:
-                handle.seek(tag.valueoffset)
-                tags.directories[tag.code] = _read_directory(handle, order, page.parent.is_bigtiff)
-            except (struct.error, KeyError, ValueError):
-                tags.left_out.append(f"its {tag.name}, which is damaged")
-        if tag.code in _STRUCTURE or tag.code in _STALE:
-            continue
-        handle.seek(tag.valueoffset)
-        value = handle.read(tag.valuebytecount)
-        if tag.code in (282, 283) and isinstance(tag.value, tuple) and len(tag.value) == 2 and all(tag.value):
-            rationals[tag.code] = (int(tag.value[0]), int(tag.value[1]))
-        elif tag.code == 296:
-            tags.unit = int(tag.value) if int(tag.value) in (1, 2, 3) else 1
-        elif tag.code == _PROFILE:
-            tags.profile = value
-        elif tag.code not in _RESOLUTION:
-            if tag.code == _NODATA:
-                tags.nodata = _number(value)
-            if int(tag.dtype) in (13, 18) or len(value) != tag.valuebytecount:
-                tags.left_out.append(f"its tag {tag.code}")
-            else:
-                tags.extra.append((tag.code, int(tag.dtype), tag.count, value, False))
-    if len(rationals) == 2:
-        tags.resolution = rationals[282], rationals[283]
-    assert order in "<>"
+        elif tag.code in DIRECTORIES:
+            _take_directory(tags, page, tag)
+        elif tag.code not in _STRUCTURE:
+            _take_tag(tags, page, tag)
+    across, down = page.tags.get(282), page.tags.get(283)
+    if across is not None and down is not None:
+        told = [tag.value for tag in (across, down)]
+        if all(isinstance(value, tuple) and len(value) == 2 and all(value) for value in told):
+            tags.resolution = tuple((int(numerator), int(denominator)) for numerator, denominator in told)  # type: ignore[assignment]
     return tags
+
+
+def _take_directory(tags: Tags, page: Any, tag: Any) -> None:
+    handle = page.parent.filehandle
+    try:
+        handle.seek(_pointer(tag, page.parent.is_bigtiff))
+        tags.directories[tag.code] = _read_directory(handle, page.parent.byteorder, page.parent.is_bigtiff)
+    except (struct.error, KeyError, ValueError):
+        tags.left_out.append(f"its {tag.name}, which is damaged")
+
+
+def _pointer(tag: Any, big: bool) -> int:
+    """Where the number stands that says where a directory stands: ``valueoffset`` is that of the directory."""
+    return int(tag.offset) + (12 if big else 8)
+
+
+def _take_tag(tags: Tags, page: Any, tag: Any) -> None:
+    handle = page.parent.filehandle
+    handle.seek(tag.valueoffset)
+    value = handle.read(tag.valuebytecount)
+    if tag.code == _UNIT:
+        tags.unit = int(tag.value) if tag.value in (1, 2, 3) else 1
+    elif tag.code == _PROFILE:
+        tags.profile = value
+    elif int(tag.dtype) in _POINTERS or len(value) != tag.valuebytecount:
+        tags.left_out.append(f"its tag {tag.code}")
+    elif tag.code not in _RESOLUTION:
+        tags.extra.append((tag.code, int(tag.dtype), tag.count, value, False))
+        if tag.code == _NODATA:
+            tags.nodata = _number(value)
 
 
 def _number(value: bytes) -> float | None:
@@ -220,11 +257,22 @@ def write_directories(path: Path, directories: list[dict[int, Directory]]) -> No
     places = []
     with tifffile.TiffFile(path) as file:
         order, big = str(file.byteorder), bool(file.is_bigtiff)
-        for page, wanted in zip(file.pages, directories, strict=True):
-            places += [(page.tags[code].valueoffset, directory) for code, directory in wanted.items()]
+        pages = [(page.offset, wanted) for page, wanted in zip(file.pages, directories, strict=True)]
     with path.open("r+b") as opened:
+        for offset, wanted in pages:
+            places += [(_find_pointer(opened, offset, code, order, big), wanted[code]) for code in wanted]
         for place, directory in places:
             _append(opened, place, directory, order, big)
+
+
+def _find_pointer(file: BinaryIO, offset: int, code: int, order: str, big: bool) -> int:
+    """Return where the value of a tag stands, of the page whose tags begin at an offset."""
+    size = 20 if big else 12
+    file.seek(offset)
+    (count,) = struct.unpack(f"{order}{'Q' if big else 'H'}", file.read(8 if big else 2))
+    start, table = file.tell(), file.read(count * size)
+    (at,) = (at for at in range(0, len(table), size) if struct.unpack_from(f"{order}H", table, at)[0] == code)
+    return start + at + size - (8 if big else 4)
 
 
 def _append(file: BinaryIO, place: int, directory: Directory, order: str, big: bool) -> None:

@@ -70,7 +70,8 @@ def tifffile_rational(value: float) -> tuple[int, int]:
 
 
 def _write_page(file: Any, picture: Picture, storage: TiffStorage, *, alone: bool) -> None:
-    samples, options = picture.interleaved(), {}
+    samples = picture.interleaved()
+    options: dict[str, Any] = {}
     if storage.photometric == _PALETTE:
         image = flat.encode(samples, palette=True)
         samples = np.asarray(image)[:, :, None]
@@ -83,7 +84,7 @@ def _write_page(file: Any, picture: Picture, storage: TiffStorage, *, alone: boo
     count = samples.shape[2]
     packed = picture.bits is not None
     tags = storage.tags
-    extra = list(tags.extra)
+    extra: list[tuple[int | str, int, int, Any, bool]] = list(tags.extra)
     extra += [(DIRECTORIES[code], 16 if storage.big else 4, 1, 0, False) for code in tags.directories]
     if tags.resolution is not None:
         options |= {"resolution": tags.resolution, "resolutionunit": tags.unit}
