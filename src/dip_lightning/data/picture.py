@@ -270,6 +270,9 @@ def picture_from_array(
         )
     if file_format is None:
         file_format = "PNG" if whole.dtype in (np.uint8, np.uint16) and bands.shape[2] in (1, 3) else "TIFF"
+    if bands.dtype.itemsize == 8 and bands.dtype.kind in "iu" and bands.min() < bands.max():
+        # All that the type can say is more than a float tells apart.
+        attributes.setdefault("scale", ValueRange(float(bands.min()), float(bands.max())))
     return Picture(
         samples=bands,
         alpha=whole[:, :, -1] if alpha else None,

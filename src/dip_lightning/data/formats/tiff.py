@@ -1,9 +1,5 @@
 """Reading TIFF, all kinds, through tifffile: what a sample is, its tags say, not how many there are."""
 
-import logging
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -14,11 +10,12 @@ from numpy.typing import NDArray
 from dip_lightning.data.formats.content import raw_file
 from dip_lightning.data.formats.flat import check_page
 from dip_lightning.data.formats.orientation import ORIENTATION, turned, upright_xmp
+from dip_lightning.data.formats.quiet import quiet_tifffile
 from dip_lightning.data.formats.tiff_tags import Tags, read_tags
 from dip_lightning.data.picture import LARGEST_AREA, Picture, dissociate, picture_from_array
 from dip_lightning.errors import UserError
 
-__all__ = ["TiffStorage", "quiet_tifffile", "read"]
+__all__ = ["TiffStorage", "read"]
 
 _MINISWHITE, _MINISBLACK, _RGB, _PALETTE, _MASK, _YCBCR = 0, 1, 2, 3, 4, 6
 _RAW = (32803, 34892)  # colour filter array, linear raw
@@ -45,7 +42,7 @@ class TiffStorage:
         predictor: TIFF's number of the predictor.
         tile: Height and width of a tile; None for strips.
         tags: What it says.
-        shape: Rows and columns of the page, as it lies in the file.
+        shared: Whether the tags of the first page are those of all.
     """
 
     order: Literal["<", ">"] = "<"
@@ -57,29 +54,7 @@ class TiffStorage:
     predictor: int = 1
     tile: tuple[int, int] | None = None
     tags: Tags = field(default_factory=Tags)
-    shape: tuple[int, int] = (0, 0)
-
-
-class _NotHere(logging.Filter):
-    """Keeps the records of one thread from a logger."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._thread = threading.get_ident()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return record.thread != self._thread
-
-
-@contextmanager
-def quiet_tifffile() -> Iterator[None]:
-    """Keep tifffile from logging in this thread what is wrong with a file, which is told in one line."""
-    logger, silence = logging.getLogger("tifffile"), _NotHere()
-    logger.addFilter(silence)
-    try:
-        yield
-    finally:
-        logger.removeFilter(silence)
+    shared: bool = False
 
 
 def read(path: Path, page: int) -> Picture:
@@ -99,6 +74,8 @@ def read(path: Path, page: int) -> Picture:
         one = pages[0 if virtual else page]
         photometric = _check(path, one, virtual)
         storage = _storage_of(file, one, photometric)
+        if virtual or file.is_imagej or file.is_ome:
+            storage.shared, storage.tags = True, read_tags(pages[0])
         if virtual:
             stack = file.series[0].asarray()
             samples = stack.reshape(virtual, *one.shape)[page]
@@ -289,7 +266,6 @@ def _storage_of(file: Any, page: Any, photometric: int) -> TiffStorage:
         predictor=int(page.predictor) if compression in _COMPRESSIONS and photometric != _PALETTE else 1,
         tile=tile if tile is not None and all(side % 16 == 0 for side in tile) else None,
         tags=read_tags(page),
-        shape=(page.imagelength, page.imagewidth),
     )
 
 

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dip_lightning.data.formats import flat
-from dip_lightning.data.formats.tiff import TiffStorage, quiet_tifffile
-from dip_lightning.data.formats.tiff_tags import DIRECTORIES, write_directories
+from dip_lightning.data.formats.quiet import quiet_tifffile
+from dip_lightning.data.formats.tiff import TiffStorage
+from dip_lightning.data.formats.tiff_directories import DIRECTORIES, write_directories
 from dip_lightning.data.picture import Picture
 
 __all__ = ["write"]
@@ -42,7 +43,12 @@ def _storage_of(picture: Picture, *, alone: bool) -> TiffStorage:
     storage: TiffStorage | None = picture.metadata.get("tiff")
     if storage is None:
         return _usual(picture)
-    return replace(storage, tags=storage.tags.of_one_page()) if alone and picture.pages > 1 else storage
+    if picture.pages == 1:
+        return storage
+    tags = storage.tags
+    if alone:
+        return replace(storage, tags=tags.of_one_page())
+    return replace(storage, tags=tags.of_later_page() if storage.shared and picture.page else tags.of_many_pages())
 
 
 def _usual(picture: Picture) -> TiffStorage:
