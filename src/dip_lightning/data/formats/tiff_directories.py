@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-__all__ = ["DIRECTORIES", "Directory", "read_directory", "write_directories"]
+__all__ = ["DIRECTORIES", "Directory", "places_of_tags", "read_directory", "write_directories"]
 
 DIRECTORIES = {34665: "ExifTag", 34853: "GPSTag"}
 _INTEROPERABILITY = 40965  # which EXIF points to
@@ -95,19 +95,30 @@ def write_directories(path: Path, directories: list[dict[int, Directory]]) -> No
         pages = [(page.offset, wanted) for page, wanted in zip(file.pages, directories, strict=True)]
     with path.open("r+b") as opened:
         for offset, wanted in pages:
-            places += [(_find_pointer(opened, offset, code, order, big), wanted[code]) for code in wanted]
+            found = places_of_tags(opened, offset, order, big)
+            places += [(found[code], wanted[code]) for code in wanted]
         for place, directory in places:
             _append(opened, place, directory, order, big)
 
 
-def _find_pointer(file: BinaryIO, offset: int, code: int, order: str, big: bool) -> int:
-    """Return where the value of a tag stands, of the page whose tags begin at an offset."""
+def places_of_tags(file: Any, offset: int, order: str, big: bool) -> dict[int, int]:
+    """Return where the value of each tag stands, or where it is told where that stands, by code.
+
+    Args:
+        file: A TIFF that is open.
+        offset: Where the tags of a page begin.
+        order: The byte order, ``"<"`` or ``">"``.
+        big: Whether it is a BigTIFF.
+
+    Raises:
+        struct.error: It is cut.
+    """
     size = 20 if big else 12
     file.seek(offset)
     (count,) = struct.unpack(f"{order}{'Q' if big else 'H'}", file.read(8 if big else 2))
     start, table = file.tell(), file.read(count * size)
-    (at,) = (at for at in range(0, len(table), size) if struct.unpack_from(f"{order}H", table, at)[0] == code)
-    return start + at + size - (8 if big else 4)
+    codes = {struct.unpack_from(f"{order}H", table, at)[0]: at for at in range(0, len(table) - size + 1, size)}
+    return {code: start + at + size - (8 if big else 4) for code, at in codes.items()}
 
 
 def _append(file: BinaryIO, place: int, directory: Directory, order: str, big: bool) -> None:

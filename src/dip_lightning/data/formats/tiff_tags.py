@@ -5,7 +5,7 @@ import struct
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dip_lightning.data.formats.tiff_directories import DIRECTORIES, Directory, read_directory
+from dip_lightning.data.formats.tiff_directories import DIRECTORIES, Directory, places_of_tags, read_directory
 
 __all__ = ["Tags", "read_tags"]
 
@@ -141,12 +141,16 @@ def read_tags(page: Any) -> Tags:
     Args:
         page: A ``tifffile.TiffPage`` of a file that is open.
     """
-    tags = Tags()
+    tags, handle = Tags(), page.parent.filehandle
+    places = places_of_tags(handle, page.offset, page.parent.byteorder, page.parent.is_bigtiff)
+    for code, place in places.items():
+        if code in DIRECTORIES:
+            _take_directory(tags, page, code, place)
+        elif code not in _STRUCTURE and code not in page.tags:  # tifffile passes over what it cannot read
+            tags.left_out.append(f"its tag {code}, which is damaged")
     for tag in page.tags:
         if tag.code in _STALE:
             tags.left_out.append(f"its {_STALE[tag.code]} (tag {tag.code})")
-        elif tag.code in DIRECTORIES:
-            _take_directory(tags, page, tag)
         elif tag.code not in _STRUCTURE:
             _take_tag(tags, page, tag)
     across, down = page.tags.get(282), page.tags.get(283)
@@ -157,18 +161,13 @@ def read_tags(page: Any) -> Tags:
     return tags
 
 
-def _take_directory(tags: Tags, page: Any, tag: Any) -> None:
+def _take_directory(tags: Tags, page: Any, code: int, place: int) -> None:
     handle = page.parent.filehandle
     try:
-        handle.seek(_pointer(tag, page.parent.is_bigtiff))
-        tags.directories[tag.code] = read_directory(handle, page.parent.byteorder, page.parent.is_bigtiff)
+        handle.seek(place)
+        tags.directories[code] = read_directory(handle, page.parent.byteorder, page.parent.is_bigtiff)
     except (struct.error, KeyError, ValueError):
-        tags.left_out.append(f"its {tag.name}, which is damaged")
-
-
-def _pointer(tag: Any, big: bool) -> int:
-    """Where the number stands that says where a directory stands: ``valueoffset`` is that of the directory."""
-    return int(tag.offset) + (12 if big else 8)
+        tags.left_out.append(f"its {DIRECTORIES[code]}, which is damaged")
 
 
 def _take_tag(tags: Tags, page: Any, tag: Any) -> None:
