@@ -29,6 +29,8 @@ CONF = config_folder()
 SHORT = [*TINY_UNET, "lr=0.1", "alpha=0.8", "stopping.min_iterations=10", "stopping.patience=8", "iterations=90"]
 STOPPING = [*SHORT, "stopping.rules.wmv.window=5"]
 ESTIMATE = [*TINY_UNET, "input=estimate", "input.steps=3", "input.inner=1"]
+# A stack of two pages, of which some samples were lost.
+FILE = "image.path=FILE"
 RESNET = [*TINY, "model=resnet", "model.num_blocks=2"]
 
 # For every key of the configuration another value than its default, and a base on which it shows where the usual
@@ -54,6 +56,9 @@ CHANGES: dict[str, tuple[Any, ...]] = {
     "image.crop": ("40",),
     "image.size": ("34",),
     "image.sigma": (60,),
+    "image.page": (1, [*TINY_UNET, FILE]),
+    "image.bands": ("[0,2]",),
+    "image.lost": ("keep", [*TINY_UNET, FILE]),
     "image.range": ("[20,230]",),
     "problem.factor": (4, [*TINY_UNET, "problem=downsample"]),
     "regularizers.tv.weight": (1, [*TINY_UNET, "regularizers=tv"]),
@@ -276,6 +281,11 @@ def test_every_key_has_an_effect(key: str, tmp_path: Path) -> None:
     value, *rest = CHANGES[key]
     base = list(TINY_UNET) if not rest else list(rest[0]) if len(rest[0]) > 2 else [*TINY_UNET, *rest[0]]
     base += ["image.crop=32"] if key != "image.crop" else []
+    if FILE in base:
+        stack = np.random.default_rng(0).normal(100, 9, (2, 40, 40))
+        stack[:, 9:12] = np.nan
+        np.save(tmp_path / "stack.npy", stack)
+        base[base.index(FILE)] = f"image.path={tmp_path / 'stack.npy'}"
     if value == "CLEAN":
         Image.fromarray(np.full((512, 512, 3), 90, np.uint8)).save(tmp_path / "clean.png")
         value = tmp_path / "clean.png"

@@ -61,16 +61,6 @@ def tiff_of_many_samples(path: Path, side: int) -> None:
     path.write_bytes(data.replace(samples, struct.pack("<HHII", 277, 3, 1, 65535)))
 
 
-def five_channels(path: Path) -> None:
-    tifffile.imwrite(path, np.zeros((9, 9, 5), np.uint16), photometric="rgb", planarconfig="contig")
-
-
-def not_finite(path: Path) -> None:
-    image = RNG.random((32, 40)).astype(np.float32)
-    image[3, 3], image[4, 4] = np.nan, np.inf
-    tifffile.imwrite(path, image)
-
-
 def animated(path: Path) -> None:
     frames = [Image.fromarray(RNG.integers(0, 255, (32, 32), dtype=np.uint8)) for _ in range(3)]
     frames[0].save(path, save_all=True, append_images=frames[1:])
@@ -91,12 +81,8 @@ MAKERS: dict[str, Callable[[Path], object]] = {
     "claims16.png": lambda path: png_that_claims(path, 100_000, 16),
     "claims.tif": lambda path: tiff_that_claims(path, 100_000),
     "samples.tif": lambda path: tiff_of_many_samples(path, 10_000),
-    "channels.tif": lambda path: tifffile.imwrite(
-        path, np.zeros((9, 9, 5), np.uint16), photometric="rgb", planarconfig="contig"
-    ),
     "no-page.tif": lambda path: tifffile.TiffWriter(path).close(),
-    "nan.tif": not_finite,
-    "integers.tif": lambda path: tifffile.imwrite(path, np.zeros((32, 32), np.int32)),
+    "nothing.tif": lambda path: tifffile.imwrite(path, np.full((32, 40), np.nan, np.float32)),
     "animated.gif": animated,
     "inks.jpg": lambda path: Image.fromarray(PICTURE).convert("CMYK").save(path),
     "one-bit.png": lambda path: Image.fromarray(PICTURE[:, :, 0] > 128).save(path),
@@ -112,18 +98,16 @@ REFUSED = [
     ("truncated.jpg", "is damaged"),
     ("truncated.tif", "damaged|no image"),
     ("header.png", "is damaged"),
-    ("header.jpg", "is no image"),
+    ("header.jpg", "no image|damaged"),
     ("claims8.png", "less than 178 megapixels"),
     ("claims16.png", "less than 178 megapixels"),
     ("claims.tif", "less than 178 megapixels"),
     ("no-page.tif", "is damaged"),
-    ("nan.tif", "32-bit floats"),
-    ("integers.tif", "32-bit integers"),
+    ("nothing.tif", "no sample is known"),
     ("animated.gif", "is no image"),
     ("inks.jpg", "CMYK"),
     ("one-bit.png", "1 bit"),
     ("samples.tif", "less than 178 megapixels"),
-    ("channels.tif", "1 to 4 channels|damaged"),
 ]
 
 
@@ -151,15 +135,6 @@ def test_an_unreadable_file_costs_one_line(tmp_path: Path) -> None:
             read_image(path)
     finally:
         os.seteuid(user)
-
-
-def test_of_a_file_with_several_pages_the_first_is_read(tmp_path: Path) -> None:
-    pages = RNG.integers(0, 65535, (3, 32, 40), dtype=np.uint16)
-    tifffile.imwrite(tmp_path / "deep.tif", pages, photometric="minisblack")
-    assert np.array_equal(read_image(tmp_path / "deep.tif").samples[:, :, 0], pages[0])
-    flat = [Image.fromarray((page // 257).astype(np.uint8)) for page in pages]
-    flat[0].save(tmp_path / "flat.tif", save_all=True, append_images=flat[1:])
-    assert np.array_equal(read_image(tmp_path / "flat.tif").samples[:, :, 0], np.asarray(flat[0]))
 
 
 @pytest.mark.parametrize("kind", [kind for kind, _ in REFUSED if kind != "directory.png"])

@@ -144,7 +144,7 @@ def test_an_unknown_sample_is_refused_with_those_there_are() -> None:
         load_observation("skimage:lena", NoDegradation())
 
 
-@pytest.mark.parametrize("array", [np.zeros((8, 8, 5), np.uint8), np.zeros((9, 9)), np.zeros(9, np.uint8)])
+@pytest.mark.parametrize("array", [np.zeros((8, 8), complex), np.zeros((9, 9), bool), np.zeros(9, np.uint8)])
 def test_an_array_of_another_kind_is_refused(array: np.ndarray) -> None:
     with pytest.raises(UserError):
         load_observation(array, NoDegradation())

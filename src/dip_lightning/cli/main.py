@@ -251,7 +251,7 @@ def _fit_parts(cfg: DictConfig, run_folder: Path) -> int:
     result = restore_parts(cfg, run_folder)
     for line in tell(result, run_folder, "parts"):
         print(line)
-    return 0 if result.signal is None else 128 + result.signal
+    return _code(result.signal, worse=bool(result.worse))
 
 
 def _of_output(error: OSError) -> UserError:

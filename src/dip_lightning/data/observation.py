@@ -208,12 +208,7 @@ def load_observation(
             )
         like = resize_picture(crop_picture(read_clean(clean, page, bands), crop, scale), size, scale)
         truth = replace(like, scale=range_of_clean(picture, like)).to_unit()
-        expected = _image_shape(exact, operator)
-        if truth.shape != expected:
-            told = "as image.path has" if scale == 1 else "which image.path calls for"
-            raise UserError(
-                f"image.clean of {_describe(truth.shape)}", f"{_describe(expected)}, {told}", "name its clean image"
-            )
+        _check_clean(truth, _image_shape(exact, operator), scale)
     elif added:
         truth = exact
         if operator is not None:
@@ -250,6 +245,14 @@ def load_observation(
     )
 
 
+def _check_clean(truth: NDArray[np.float64], expected: tuple[int, int, int], scale: int) -> None:
+    """Check that a clean image has the shape of the image that the observation is of."""
+    if truth.shape != expected:
+        told = "as image.path has" if scale == 1 else "which image.path calls for"
+        problem = f"image.clean of {_describe(truth.shape)}"
+        raise UserError(problem, f"{_describe(expected)}, {told}", "name its clean image")
+
+
 def _fine_picture(whole: Picture, unit: NDArray[np.float64]) -> Picture:
     """A picture of (H, W, C) in [0, 1] with as many bits as it takes, alike in nothing else."""
     is_fine = whole.samples.dtype.kind != "f" and whole.samples.dtype.itemsize <= 2
@@ -279,7 +282,8 @@ def _enlarged(picture: Picture, shape: tuple[int, int, int]) -> Picture:
         picture = resize_picture(picture, [height, width])
     if channels == picture.samples.shape[2]:
         return picture
-    return picture.with_unit(picture.to_unit().mean(axis=2, keepdims=True).repeat(channels, axis=2))
+    unit = picture.to_unit().mean(axis=2, keepdims=True).repeat(channels, axis=2)
+    return replace(picture, known=None, others=None, order=None).with_unit(unit)
 
 
 def _describe(shape: tuple[int, ...]) -> str:

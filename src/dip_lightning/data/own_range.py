@@ -94,11 +94,12 @@ def find_range(picture: Picture) -> ValueRange:
     too weak to be seen.
 
     Args:
-        picture: As it is fitted, cropped and resized. Samples that were lost do not count.
+        picture: As it is fitted, cropped and resized. Samples that were lost, or are no finite numbers, do not count.
     """
     samples = picture.filled().reshape(-1)
     samples = samples[:: -(-len(samples) // _SAMPLES)].astype(np.float64)
-    if samples.min() == samples.max():
+    samples = samples[np.isfinite(samples)]
+    if not len(samples) or samples.min() == samples.max():
         return picture.limits
     inside = _without_stars(_inside(samples, _TAIL, _FENCE), samples, picture)
     return _rounded(float(inside.min()), float(inside.max()), picture)
@@ -110,7 +111,7 @@ def _without_stars(inside: NDArray[np.float64], samples: NDArray[np.float64], pi
     choices = [few for few in choices if 0 < _FAR * np.ptp(few) <= np.ptp(inside)]
     if not choices:
         return inside
-    noise = estimate_noise(picture.filled().astype(np.float64))  # of most of the picture, stars or not
+    noise = estimate_noise(np.nan_to_num(picture.filled().astype(np.float64)))  # of most of the picture, stars or not
     if noise >= _LOST * np.ptp(inside):
         return inside
     narrowest = min(choices, key=np.ptp)

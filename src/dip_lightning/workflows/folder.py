@@ -47,6 +47,24 @@ class FolderResult:
     total: int = 0
     signal: int | None = None
 
+    def find(self, name: str, place: Path) -> None:
+        """Take note of a picture whose finished run is there already."""
+        self.present.append(name)
+        if is_worse(read_summary(place)):
+            self.worse.append(name)
+
+    def take(self, name: str, fitted: FitResult) -> None:
+        """Take note of a picture that was fitted now, or begun and interrupted."""
+        unsure = fitted.summary["stopping"]["unsure"]
+        if unsure:
+            self.unsure[name] = unsure
+        if fitted.is_worse:
+            self.worse.append(name)
+        if fitted.signal is None:
+            self.restored.append(name)
+        else:
+            self.signal = fitted.signal
+
 
 def find_pictures(folder: Path) -> list[Path]:
     """List the pictures of a folder by the endings of their names, in order; hidden files and subfolders are left out.
@@ -94,9 +112,7 @@ def restore_folder(cfg: DictConfig, run_folder: Path, console: Console | None = 
     for number, picture in enumerate(pictures, 1):
         place = run_folder / picture.name
         if is_finished(place, cfg, (picture, None if clean is None else clean / picture.name)):
-            result.present.append(picture.name)
-            if is_worse(read_summary(place)):
-                result.worse.append(picture.name)
+            result.find(picture.name, place)
             continue
         try:
             fitted = _fit_one(cfg, picture, place, clean, f"{number}/{len(pictures)} {picture.name}")
@@ -107,16 +123,10 @@ def restore_folder(cfg: DictConfig, run_folder: Path, console: Console | None = 
             log.exception("%s failed", picture.name)
             result.failed[picture.name] = f"{type(error).__name__}: {error}"
             continue
-        stopping = fitted.summary["stopping"]
-        if stopping["unsure"]:
-            result.unsure[picture.name] = stopping["unsure"]
-        if fitted.is_worse:
-            result.worse.append(picture.name)
+        result.take(picture.name, fitted)
         tell_one(console, f"{number}/{len(pictures)} {picture.name}", fitted.summary)
         if fitted.signal is not None:
-            result.signal = fitted.signal
             break
-        result.restored.append(picture.name)
     return result
 
 

@@ -58,7 +58,7 @@ def restore_parts(cfg: DictConfig, run_folder: Path, console: Console | None = N
     for number, part in enumerate(parts, 1):
         one, place = _settings_of(cfg, part), run_folder / _FOLDER / part.name
         if is_finished(place, one):
-            result.present.append(part.name)
+            result.find(part.name, place)
             (restored,) = place.glob("restored.*")
             samples[part] = read_source(restored, bands=part.bands).samples
             continue
@@ -66,13 +66,10 @@ def restore_parts(cfg: DictConfig, run_folder: Path, console: Console | None = N
             one.callbacks.fit_progress.title = f"{number}/{len(parts)} {part.name}"
         fitted = fit(one, place, resume=resumable(place, one))
         tell_one(console, f"{number}/{len(parts)} {part.name}", fitted.summary)
-        if fitted.summary["stopping"]["unsure"]:
-            result.unsure[part.name] = fitted.summary["stopping"]["unsure"]
+        result.take(part.name, fitted)
         if fitted.signal is not None:
-            result.signal = fitted.signal
             return result
         samples[part] = fitted.picture.samples
-        result.restored.append(part.name)
     _write(cfg, run_folder, samples)
     return result
 
