@@ -44,6 +44,13 @@ def test_weights_and_convolutions_have_the_type_asked_for(
     assert not in_force["tf32_convolution"]
 
 
+def test_a_remedy_is_the_next_precision_and_none_that_is_slower_than_need_be() -> None:
+    steps = {"bf16": "fp32", "fp16": "fp32", "tf32": "fp32", "fp32": "fp64", "fp64": None}
+    for name, then in steps.items():
+        assert Precision.named(name).higher(torch.device("cpu")) == then
+    assert Precision.named("fp32").higher(torch.device("mps")) is None
+
+
 @pytest.mark.parametrize("before", [True, False])
 @pytest.mark.parametrize("tf32", [True, False])
 def test_tf32_is_on_only_inside_and_in_convolutions_as_well(before: bool, tf32: bool) -> None:

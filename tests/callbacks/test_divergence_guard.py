@@ -11,6 +11,7 @@ import torch
 
 from dip_lightning.callbacks import DivergenceGuard, OutputEMA
 from dip_lightning.config.compose import compose_config
+from dip_lightning.curves import Curves
 from dip_lightning.errors import UserError
 from dip_lightning.fitting import fit as fit_module
 from dip_lightning.fitting.build import Fit, build_fit
@@ -285,6 +286,34 @@ def test_then_it_raises_the_precision_and_keeps_what_was_reached(
     longer = resume(result.run_folder, 70).summary
     assert (longer["precision_in_force"]["weights"], longer["iterations"]) == (weights, 70)
     assert longer["remedies"] == summary["remedies"]
+
+
+def test_in_a_higher_precision_it_goes_on_at_its_own_learning_rate(fit_with: Callable[..., FitResult]) -> None:
+    rates: dict[str, set[float]] = {}
+
+    def diverges(trainer: pl.Trainer) -> bool:
+        rate = round(trainer.optimizers[0].param_groups[0]["lr"], 9)
+        rates.setdefault(str(trainer.precision), set()).add(rate)
+        return trainer.precision == "bf16-mixed"
+
+    fit_with(While(diverges), "precision=bf16")
+    assert rates == {"bf16-mixed": {0.01, 0.0025, 0.000625}, "32-true": {0.01}}
+
+
+@pytest.mark.parametrize(("apart", "remedies"), [(110, 1), (600, 0)])
+def test_divergences_that_lie_far_apart_do_not_add_up(apart: int, remedies: int) -> None:
+    guard, module = DivergenceGuard(), run(Fault(set(), "nan")).module
+    trainer = module.trainer
+    guard.on_fit_start(trainer, module)
+    guard.on_train_start(trainer, module)
+    guard.on_train_batch_start(trainer, module, None, 0)
+    module.curves = Curves(5 * apart + 1, module.device, torch.float32)
+    for iteration in range(0, 5 * apart, 10):
+        module.iterate.iteration = iteration
+        module.curves.record("psnr_observation", iteration, torch.tensor(5.0 if iteration % apart == 10 else 20.0))
+        guard.on_before_optimizer_step(trainer, module, trainer.optimizers[0])
+    assert len(guard.restored_at) == 5
+    assert len(guard.remedies) == remedies
 
 
 def test_a_network_that_died_early_begins_anew_with_a_smaller_learning_rate(

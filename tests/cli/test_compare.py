@@ -71,6 +71,14 @@ def test_white_noise_is_white_and_picture_is_not() -> None:
     assert "differ more than by chance" in measure_whiteness(alternating).verdict
 
 
+def test_another_brightness_is_no_picture() -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, (96, 96, 3))
+    shifted, tinted = noise + 0.3, noise + np.array([0.3, 0.0, -0.2])
+    for residual in (shifted, tinted):
+        assert measure_whiteness(residual).neighbours == pytest.approx(measure_whiteness(noise).neighbours, abs=1e-9)
+        assert measure_whiteness(residual).verdict.startswith("white")
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 9, 3), (9, 1, 1), (2, 2, 1)])
 def test_the_smallest_residuals_are_measured_too(shape: tuple[int, int, int]) -> None:
     white = measure_whiteness(np.random.default_rng(0).random(shape))

@@ -37,6 +37,12 @@ def test_the_result_has_the_shape_and_the_range_of_an_image(kind: Callable[..., 
     assert not np.array_equal(noisy, clean)
 
 
+def test_gaussian_noise_is_as_strong_as_it_says_on_the_scale_to_255() -> None:
+    # A million samples: the standard error of the deviation is 0.02.
+    grey = np.full((1000, 1000, 1), 0.5)
+    assert 255 * (GaussianNoise(25)(grey) - grey).std() == pytest.approx(25, abs=0.04)
+
+
 def test_shot_noise_has_the_variance_of_counted_photons() -> None:
     # Of a Poisson count with mean 0.5 · 400, divided by 400.
     assert ShotNoise(peak=400)(GREY).std() == pytest.approx(np.sqrt(0.5 / 400), rel=0.01)
@@ -60,6 +66,12 @@ def test_jpeg_is_worse_at_lower_quality() -> None:
     clean = np.random.default_rng(0).random((64, 64, 3))
     errors = [np.square(JpegCompression(quality)(clean) - clean).mean() for quality in (5, 40, 95)]
     assert errors[0] > errors[1] > errors[2] > 0
+
+
+def test_jpeg_compresses_the_nearest_of_256_levels() -> None:
+    # A flat picture of an even or odd level survives the best quality as it is.
+    for level, nearest in ((100.4, 100), (100.6, 101), (254.9, 255)):
+        assert np.allclose(255 * JpegCompression(95)(np.full((16, 16, 1), level / 255)), nearest)
 
 
 @pytest.mark.parametrize(

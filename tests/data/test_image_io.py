@@ -76,6 +76,16 @@ def test_a_jpeg_comes_out_as_a_jpeg_close_to_what_went_in(tmp_path: Path) -> Non
         assert np.abs(np.asarray(after).astype(int) - smooth).mean() < 2
 
 
+def test_a_jpeg_is_written_at_quality_95_with_all_its_colours(tmp_path: Path) -> None:
+    Image.fromarray(samples(3)).save(tmp_path / "in.jpg")
+    picture = read_image(tmp_path / "in.jpg")
+    write_image(tmp_path / "out.jpg", picture)
+    Image.fromarray(picture.samples).save(tmp_path / "told.jpg", quality=95, subsampling=0)
+    with Image.open(tmp_path / "out.jpg") as ours, Image.open(tmp_path / "told.jpg") as told:
+        assert ours.quantization == told.quantization  # type: ignore[attr-defined]
+        assert np.array_equal(np.asarray(ours), np.asarray(told))
+
+
 def test_a_grey_jpeg_stays_grey(tmp_path: Path) -> None:
     Image.fromarray(samples(1)).save(tmp_path / "in.jpg")
     picture = read_image(tmp_path / "in.jpg")

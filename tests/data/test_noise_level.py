@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import skimage.data
 from scipy.ndimage import gaussian_filter
+from skimage.restoration import estimate_sigma
 
 from dip_lightning.data import (
     GaussianNoise,
@@ -46,6 +47,14 @@ def test_what_clipping_leaves_of_the_noise_is_told_from_the_noisy_picture(sample
     assert observation.sigma == sigma
     unclipped = load_observation((clean * 255).astype(np.uint8), GaussianNoise(sigma, clip=False))
     assert unclipped.sigma_in_force == sigma
+
+
+def test_noise_is_told_on_the_scale_to_255() -> None:
+    noisy = GaussianNoise(20)(skimage.data.chelsea() / 255)
+    # What the library says of the same picture on that scale.
+    expected = np.median(estimate_sigma(255 * noisy, channel_axis=-1))
+    assert estimate_noise(noisy) == pytest.approx(float(expected), rel=1e-9)
+    assert clipped_noise(np.full((512, 512, 3), 0.5), 20) == pytest.approx(20, rel=0.002)
 
 
 def test_without_noise_there_is_next_to_none() -> None:

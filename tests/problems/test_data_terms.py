@@ -41,6 +41,17 @@ def test_poisson_is_finite_at_black_and_weighs_dark_samples_more() -> None:
     assert poisson(Y[1] + error, Y[1]) > poisson(Y[3] + error, Y[3])
 
 
+def test_poisson_is_half_the_deviance_from_a_thousandth_on() -> None:
+    observation = torch.tensor([0.002, 0.1, 0.5])
+    for level in (0.001, 0.002, 0.005, 0.009, 0.3):
+        prediction = torch.full((3,), level, dtype=torch.float64, requires_grad=True)
+        value = poisson(prediction, observation.double())
+        expected = prediction - observation + observation * (observation.double() / prediction).log()
+        assert torch.allclose(value, expected)
+        (gradient,) = torch.autograd.grad(value.sum(), prediction)
+        assert torch.allclose(gradient, 1 - observation.double() / level)
+
+
 def test_huber_is_half_the_squared_error_where_it_is_small_and_linear_where_it_is_large() -> None:
     near, far = Y + 0.05, Y + 0.4
     assert torch.allclose(huber(near, Y), mse(near, Y) / 2)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dip_lightning import Prior, Problem, UserError
+from dip_lightning.callbacks import Detection
 from dip_lightning.priors.input import Perturbed
 from dip_lightning.problems import DATA_TERMS, Downsample, Identity
 from dip_lightning.stopping import HeldOut, StoppingRule, Sure
@@ -155,6 +156,32 @@ def test_too_few_known_pixels_cannot_be_held_out() -> None:
     known[..., 0, :] = 1
     with pytest.raises(UserError, match=r"16 known pixels.*stopping=wmv"):
         HeldOut().prepare(Problem(Y, known=known))
+
+
+def test_a_fit_does_not_see_what_is_held_out_of_it() -> None:
+    held = HeldOut(0.25).prepare(Problem(Y)).used == 0  # type: ignore[union-attr]
+
+    def fitted(observation: Tensor) -> Tensor:
+        rule = Detection({"holdout": HeldOut(0.25)}, min_iterations=0, patience=100)
+        return fit(Problem(observation), callbacks=[rule]).iterate.one_pass
+
+    plain = fitted(Y)
+    assert torch.equal(fitted(torch.where(held, 1 - Y, Y)), plain)
+    assert not torch.equal(fitted(torch.where(held, Y, 1 - Y)), plain)
+
+
+def test_a_fit_is_compared_with_the_target_of_a_rule() -> None:
+    targets: list[Tensor] = []
+
+    class Watched(Sure):
+        def prepare(self, problem: Problem) -> Problem:
+            prepared = super().prepare(problem)
+            targets.append(prepared.target)  # type: ignore[arg-type]
+            return prepared
+
+    module = fit(Problem(Y, sigma=25), callbacks=[Detection({"sure": Watched(1.0)}, patience=100)], iterations=1)
+    expected = (module.iterate.one_pass - targets[0]).square().mean()
+    assert module.curves.block()["loss"][0] == pytest.approx(float(expected), rel=1e-5)
 
 
 class Shaded(nn.Module):

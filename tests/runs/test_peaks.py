@@ -12,6 +12,12 @@ def test_the_peak_and_its_plateaus_are_counted() -> None:
     assert peak.plateau_05db == 4  # and 29.6
 
 
+def test_the_plateaus_end_at_a_tenth_and_at_half_a_decibel() -> None:
+    peak = find_peak(np.array([29.45, 29.51, 29.89, 29.91, 30.0, 29.91, 29.89, 29.51, 29.45]))
+    assert peak is not None
+    assert (peak.plateau_01db, peak.plateau_05db) == (3, 7)
+
+
 def test_what_is_not_finite_is_passed_over() -> None:
     peak = find_peak(np.array([np.nan, 10.0, np.inf, 12.0, -np.inf, np.nan]))
     assert peak is not None

@@ -83,6 +83,22 @@ def test_of_a_small_picture_at_least_sixteen_pixels_are_held_out() -> None:
         FakeFit(np.zeros((1, 1, 5, 5))).prepare(HeldOut(0.02))
 
 
+def test_of_a_large_picture_no_more_than_four_thousand_pixels_are_held_out() -> None:
+    for side, count in ((100, 500), (300, 4000)):
+        weight = FakeFit(np.zeros((1, 1, side, side))).prepare(HeldOut()).weight
+        assert weight is not None
+        assert int((weight == 0).sum()) == count
+
+
+@pytest.mark.parametrize(("side", "alpha"), [(64, 0.2), (128, 0.2), (256, 0.1)])
+def test_the_perturbation_falls_with_the_side_of_a_large_picture(side: int, alpha: float) -> None:
+    fit = FakeFit(np.full((1, 3, side, side), 0.5), SIGMA)
+    target = fit.prepare(Sure()).target
+    assert target is not None
+    # 12,288 samples at least: the standard error of the deviation is 0.7 %.
+    assert float((target - fit.observation).std()) == pytest.approx(alpha * SIGMA / 255, rel=0.02)
+
+
 @pytest.mark.parametrize("alpha", [0.1, 0.5])
 def test_sure_is_the_error_without_bias(alpha: float) -> None:
     clean, noisy = picture()

@@ -72,6 +72,20 @@ def test_the_windowed_variance_looks_at_no_more_samples_than_told() -> None:
     assert float(one) != float(other)
 
 
+def test_the_samples_that_are_looked_at_lie_all_over_the_picture() -> None:
+    rng = np.random.default_rng(3)
+    few, every = WindowedVariance(20, max_samples=512), WindowedVariance(20)
+    fit = FakeFit(np.zeros((1, 3, 32, 32)))
+    for rule in (few, every):
+        fit.prepare(rule)
+    for _ in range(30):
+        output = np.zeros((1, 3, 32, 32))
+        output[..., 16:, :] = rng.random((16, 32))  # nothing moves in the upper half
+        fit.step(output)
+        one, other = (rule.statistic(fit.iterate, fit.iterate.one_pass) for rule in (few, every))
+    assert float(one) == pytest.approx(float(other), rel=0.1)
+
+
 def test_the_moving_variance_is_that_of_the_definition() -> None:
     rng = np.random.default_rng(4)
     outputs = rng.random((30, 1, 3, 8, 8))

@@ -1,0 +1,33 @@
+"""What a fit is built of: what was read, and what the configuration says."""
+
+import pytest
+import torch
+
+from dip_lightning.config.build import build_factory
+from dip_lightning.config.compose import compose_config
+from dip_lightning.fitting.build import build_fit
+from dip_lightning.precision import Precision
+from tests.conftest import TINY_UNET
+
+
+def test_sure_reckons_with_the_noise_that_clipping_left() -> None:
+    settings = ["image.path=skimage:coffee", "degradation.sigma=100", "stopping=sure", "stopping.rules.sure.alpha=1"]
+    fit = build_fit(compose_config([*TINY_UNET, *settings, "iterations=1"]), None, Precision("32-true"), {})
+    noise = fit.data.observation.noisy - fit.data.observation.clean
+    left = 255 * float(noise.square().mean().sqrt())
+    fit.trainer.fit(fit.module)
+    problem = fit.module.fitted_problem
+    assert problem.target is not None
+    assert left < 80
+    # 3,072 samples: the standard error of the deviation is 1.3 %.
+    assert 255 * float((problem.target - problem.observation).std()) == pytest.approx(left, rel=0.06)
+
+
+@pytest.mark.parametrize(("name", "weight"), [("adam", 1.9), ("adamw", 1.8)])
+def test_adam_pulls_by_the_gradient_and_adamw_by_the_weights(name: str, weight: float) -> None:
+    cfg = compose_config([f"optimizer={name}", "optimizer.weight_decay=1", "lr=0.1"])
+    parameter = torch.nn.Parameter(torch.full((1,), 2.0))
+    parameter.grad = torch.zeros(1)
+    # Adam's first step is the learning rate, whatever the gradient; a pull of AdamW is the share that it says.
+    build_factory(cfg.optimizer, torch.optim.Optimizer)([parameter]).step()
+    assert float(parameter.detach()) == pytest.approx(weight)
