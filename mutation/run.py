@@ -2,8 +2,8 @@
 
     python mutation/run.py [MODULE ...]     # make mutants, make mutants MODULE=metrics
 
-Each module is mutated in a copy of the checkout, below outputs/mutants/, and judged by the tests that MODULES names: those
-that are to notice, and fast. mutmut goes on where it was; delete the folder to begin anew.
+Each module is mutated in a copy of the checkout, below outputs/mutants/, and judged by the tests that MODULES names:
+those that are to notice, and fast. mutmut goes on where it was; delete the folder to begin anew.
 """
 
 import json
@@ -24,11 +24,39 @@ NEEDED = ("conf", "docs", "pyproject.toml", "src", "tests")
 MODULES: dict[str, tuple[str, ...]] = {
     "metrics": ("tests/test_metrics.py",),
     "problems/data_terms": ("tests/problems/test_data_terms.py", "tests/problems/test_problem.py"),
+    "problems/problem": ("tests/problems", "tests/test_wrong_kinds.py"),
+    "stopping/clean_error": ("tests/callbacks/test_past_peak.py",),
+    "stopping/holdout": ("tests/stopping/test_risk.py", "tests/problems/test_problem.py"),
+    "stopping/replay": ("tests/stopping/test_replay.py",),
+    "stopping/rule": ("tests/stopping", "tests/callbacks/test_detection.py"),
+    "stopping/sure": ("tests/stopping/test_risk.py", "tests/problems/test_problem.py"),
+    "stopping/variance": ("tests/stopping/test_variance.py", "tests/reference"),
+    "module": (
+        *("tests/test_module.py", "tests/reference", "tests/problems/test_problem.py", "tests/priors/test_prior.py"),
+        *("tests/test_own_objects.py", "tests/fitting/test_optimization.py", "tests/callbacks/test_peak_psnr.py"),
+    ),
+    "callbacks/checkpoint": ("tests/workflows/test_resume.py",),
+    "callbacks/curve_logger": ("tests/fitting/test_fit.py", "tests/test_own_objects.py"),
+    "callbacks/detection": ("tests/callbacks/test_detection.py", "tests/stopping/test_replay.py"),
+    "callbacks/divergence_guard": ("tests/callbacks/test_divergence_guard.py",),
+    "callbacks/fit_progress": ("tests/system/test_terminal.py", "tests/cli/test_main.py"),
+    "callbacks/fit_state": ("tests/workflows/test_resume.py",),
+    "callbacks/interrupt": ("tests/system/test_terminal.py", "tests/workflows/test_resume.py"),
+    "callbacks/output_ema": ("tests/callbacks/test_output_ema.py", "tests/callbacks/test_divergence_guard.py"),
+    "callbacks/past_peak": ("tests/callbacks/test_past_peak.py",),
+    "callbacks/peak_psnr": ("tests/callbacks/test_peak_psnr.py",),
+    "callbacks/pictures": ("tests/fitting/test_fit.py",),
+    "data/degradation": ("tests/data/test_degradation.py", "tests/data/test_observation.py"),
+    "config/build": ("tests/config/test_targets.py", "tests/fitting/test_build.py"),
+    "config/targets": ("tests/config/test_targets.py",),
+    "config/trust": ("tests/config/test_targets.py",),
+    "fitting/resume_check": ("tests/workflows/test_resume.py",),
+    "workflows/resume": ("tests/workflows/test_resume.py",),
 }
 
 
 def mutmut() -> None:
-    """Run mutmut in the current folder, but leave the words of error messages alone: tests compare what matters of them."""
+    """Run mutmut in the current folder, but leave error messages alone: tests compare what matters of their words."""
     from mutmut.__main__ import cli
     from mutmut.mutation import file_mutation
 
