@@ -20,38 +20,37 @@ PACKAGE = Path("src/dip_lightning")
 # What a mutated copy needs besides the package and the tests.
 NEEDED = ("conf", "docs", "pyproject.toml", "src", "tests")
 
-# A module, by its path in the package, and its tests.
-MODULES: dict[str, tuple[str, ...]] = {
-    "metrics": ("tests/test_metrics.py",),
-    "problems/data_terms": ("tests/problems/test_data_terms.py", "tests/problems/test_problem.py"),
-    "problems/problem": ("tests/problems", "tests/test_wrong_kinds.py"),
-    "stopping/clean_error": ("tests/callbacks/test_past_peak.py",),
-    "stopping/holdout": ("tests/stopping/test_risk.py", "tests/problems/test_problem.py"),
-    "stopping/replay": ("tests/stopping/test_replay.py",),
-    "stopping/rule": ("tests/stopping", "tests/callbacks/test_detection.py"),
-    "stopping/sure": ("tests/stopping/test_risk.py", "tests/problems/test_problem.py"),
-    "stopping/variance": ("tests/stopping/test_variance.py", "tests/reference"),
-    "module": (
-        *("tests/test_module.py", "tests/reference", "tests/problems/test_problem.py", "tests/priors/test_prior.py"),
-        *("tests/test_own_objects.py", "tests/fitting/test_optimization.py", "tests/callbacks/test_peak_psnr.py"),
-    ),
-    "callbacks/checkpoint": ("tests/workflows/test_resume.py",),
-    "callbacks/curve_logger": ("tests/fitting/test_fit.py", "tests/test_own_objects.py"),
-    "callbacks/detection": ("tests/callbacks/test_detection.py", "tests/stopping/test_replay.py"),
-    "callbacks/divergence_guard": ("tests/callbacks/test_divergence_guard.py",),
-    "callbacks/fit_progress": ("tests/system/test_terminal.py", "tests/cli/test_main.py"),
-    "callbacks/fit_state": ("tests/workflows/test_resume.py",),
-    "callbacks/interrupt": ("tests/system/test_terminal.py", "tests/workflows/test_resume.py"),
-    "callbacks/output_ema": ("tests/callbacks/test_output_ema.py", "tests/callbacks/test_divergence_guard.py"),
-    "callbacks/past_peak": ("tests/callbacks/test_past_peak.py",),
-    "callbacks/peak_psnr": ("tests/callbacks/test_peak_psnr.py",),
-    "callbacks/pictures": ("tests/fitting/test_fit.py",),
-    "data/degradation": ("tests/data/test_degradation.py", "tests/data/test_observation.py"),
-    "config/build": ("tests/config/test_targets.py", "tests/fitting/test_build.py"),
-    "config/targets": ("tests/config/test_targets.py",),
-    "config/trust": ("tests/config/test_targets.py",),
-    "fitting/resume_check": ("tests/workflows/test_resume.py",),
-    "workflows/resume": ("tests/workflows/test_resume.py",),
+# A module, by its path in the package, and its tests below tests/; those of the ranges of all settings belong to each.
+RANGES = "test_ranges.py"
+MODULES: dict[str, str] = {
+    "metrics": "test_metrics.py",
+    "problems/data_terms": "problems/test_data_terms.py problems/test_problem.py",
+    "problems/problem": "problems test_wrong_kinds.py",
+    "stopping/clean_error": "callbacks/test_past_peak.py",
+    "stopping/holdout": "stopping/test_risk.py problems/test_problem.py",
+    "stopping/replay": "stopping/test_replay.py",
+    "stopping/rule": "stopping/test_rule.py stopping/test_risk.py",
+    "stopping/sure": "stopping/test_risk.py problems/test_problem.py",
+    "stopping/variance": "stopping/test_variance.py reference",
+    "module": "test_module.py reference problems/test_problem.py priors/test_prior.py test_own_objects.py "
+    "fitting/test_optimization.py callbacks/test_peak_psnr.py test_wrong_kinds.py",
+    "callbacks/checkpoint": "workflows/test_resume.py",
+    "callbacks/curve_logger": "fitting/test_fit.py test_own_objects.py",
+    "callbacks/detection": "callbacks/test_detection.py stopping/test_replay.py",
+    "callbacks/divergence_guard": "callbacks/test_divergence_guard.py",
+    "callbacks/fit_progress": "system/test_terminal.py cli/test_main.py",
+    "callbacks/fit_state": "workflows/test_resume.py",
+    "callbacks/interrupt": "system/test_terminal.py workflows/test_resume.py",
+    "callbacks/output_ema": "callbacks/test_output_ema.py callbacks/test_divergence_guard.py",
+    "callbacks/past_peak": "callbacks/test_past_peak.py",
+    "callbacks/peak_psnr": "callbacks/test_peak_psnr.py",
+    "callbacks/pictures": "fitting/test_fit.py",
+    "data/degradation": "data/test_degradation.py data/test_observation.py",
+    "config/build": "config/test_targets.py fitting/test_build.py",
+    "config/targets": "config/test_targets.py",
+    "config/trust": "config/test_targets.py",
+    "fitting/resume_check": "workflows/test_resume.py",
+    "workflows/resume": "workflows/test_resume.py",
 }
 
 
@@ -77,7 +76,7 @@ def measure(module: str) -> dict[str, int]:
         "only_mutate": [f"{PACKAGE}/{module}.py"],
         "also_copy": ["conf", "docs"],
         "pytest_add_cli_args": ["-p", "no:cacheprovider"],
-        "pytest_add_cli_args_test_selection": MODULES[module],
+        "pytest_add_cli_args_test_selection": [f"tests/{name}" for name in [RANGES, *MODULES[module].split()]],
     }
     lines = [f"{key} =\n" + "".join(f"    {value}\n" for value in values) for key, values in lists.items()]
     (folder / "setup.cfg").write_text("[mutmut]\n" + "".join(lines), encoding="utf-8")

@@ -22,6 +22,7 @@ def test_a_fit_ends_when_it_has_fallen_below_its_peak_and_hands_the_peak_back(
     assert curve[peak] - curve[-1] > drop
     assert np.all(np.maximum.accumulate(curve)[:-1] - curve[:-1] <= drop + 1e-5)
     assert stopping["rule"] == "past_peak"
+    assert "stopping rules" not in str(result.summary["remarks"])  # it does not doubt what it handed back
     assert stopping["iteration"] == peak + 5
     assert stopping["psnr"] == pytest.approx(float(curve[peak]), abs=1e-3)
 

@@ -37,6 +37,15 @@ def test_the_result_has_the_shape_and_the_range_of_an_image(kind: Callable[..., 
     assert not np.array_equal(noisy, clean)
 
 
+def test_the_noise_of_a_seed_stays_what_it_is() -> None:
+    # Results were measured with it: NumPy's generator, seeded with 0, on grey pixels.
+    grey = np.full((1, 2, 1), 0.5)
+    normal = np.array([0.12573022, -0.13210486])
+    assert np.allclose(GaussianNoise(51)(grey).ravel(), 0.5 + 0.2 * normal)
+    assert np.allclose(GaussianNoise(510, clip=False)(grey).ravel(), 0.5 + 2 * normal)
+    assert np.allclose(SpeckleNoise(0.5)(grey).ravel(), 0.5 * (1 + 0.5 * normal))
+
+
 def test_gaussian_noise_is_as_strong_as_it_says_on_the_scale_to_255() -> None:
     # A million samples: the standard error of the deviation is 0.02.
     grey = np.full((1000, 1000, 1), 0.5)

@@ -83,6 +83,19 @@ def test_of_a_small_picture_at_least_sixteen_pixels_are_held_out() -> None:
         FakeFit(np.zeros((1, 1, 5, 5))).prepare(HeldOut(0.02))
 
 
+def test_half_of_the_pixels_can_be_held_out_and_no_more() -> None:
+    weight = FakeFit(np.zeros((1, 1, 8, 8))).prepare(HeldOut(0.5)).weight
+    assert weight is not None
+    assert int((weight == 0).sum()) == 32
+    assert int((FakeFit(np.zeros((1, 1, 4, 8))).prepare(HeldOut()).weight == 0).sum()) == 16  # type: ignore[union-attr]
+
+
+def test_the_seed_decides_the_perturbation() -> None:
+    targets = [FakeFit(np.zeros((1, 1, 16, 16)), SIGMA).prepare(Sure(seed=seed)).target for seed in (3, 3, 4)]
+    assert torch.equal(targets[0], targets[1])  # type: ignore[arg-type]
+    assert not torch.equal(targets[0], targets[2])  # type: ignore[arg-type]
+
+
 def test_of_a_large_picture_no_more_than_four_thousand_pixels_are_held_out() -> None:
     for side, count in ((100, 500), (300, 4000)):
         weight = FakeFit(np.zeros((1, 1, side, side))).prepare(HeldOut()).weight
