@@ -70,6 +70,7 @@ RANGES: list[tuple[str, Callable[..., Any], list[Any], dict[Any, str], str]] = [
     ("stopping.min_iterations", detection, [0, LARGEST], {-1: WHOLE.format(0)}, "100"),
     ("stopping.patience", detection, *COUNT, "500"),
     ("stopping.check_every", detection, *COUNT, "25"),
+    ("stopping.check_every", PastPeak, *COUNT, "25"),
     ("stopping.drop_db", PastPeak, *POSITIVE, "0.5"),
     ("callbacks.checkpoint.seconds", Checkpoint, *POSITIVE, "60"),
     ("callbacks.checkpoint.iterations", Checkpoint, *COUNT, "500"),

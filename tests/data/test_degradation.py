@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from dip_lightning.data import (
+    DefaultNoise,
     Degradation,
     GaussianNoise,
     ImpulseNoise,
@@ -44,6 +45,12 @@ def test_the_noise_of_a_seed_stays_what_it_is() -> None:
     assert np.allclose(GaussianNoise(51)(grey).ravel(), 0.5 + 0.2 * normal)
     assert np.allclose(GaussianNoise(510, clip=False)(grey).ravel(), 0.5 + 2 * normal)
     assert np.allclose(SpeckleNoise(0.5)(grey).ravel(), 0.5 * (1 + 0.5 * normal))
+
+
+def test_a_sample_picture_gets_the_noise_of_the_paper_unless_another_is_told() -> None:
+    assert np.array_equal(DefaultNoise().choose(is_sample=True)(GREY), GaussianNoise(25)(GREY))
+    told = DefaultNoise(40, seed=3, clip=False).choose(is_sample=False)
+    assert np.array_equal(told(GREY), GaussianNoise(40, 3, clip=False)(GREY))
 
 
 def test_gaussian_noise_is_as_strong_as_it_says_on_the_scale_to_255() -> None:

@@ -97,6 +97,43 @@ def test_an_observation_is_one_image(wrong: Tensor) -> None:
         Problem(wrong)
 
 
+def test_a_term_that_is_a_module_moves_along() -> None:
+    term = nn.L1Loss()
+    term.register_buffer("level", torch.ones(()))
+    Problem(Y, regularizers={"level": term, "mean": lambda x: x.mean()}).double()  # type: ignore[dict-item]
+    assert term.level.dtype == torch.float64
+
+
+def test_a_known_sample_is_a_number() -> None:
+    holes = EACH.clone()
+    lost = torch.where(EACH == 0, torch.nan, Y)
+    assert torch.isfinite(Problem(lost, known=EACH).observation).all()
+    assert torch.equal(Problem(Y, known=EACH).observation, Y)  # what is there is kept
+    holes.view(-1)[int(EACH.flatten().nonzero()[0])] = torch.nan
+    with pytest.raises(UserError, match="NaN or infinite samples"):
+        Problem(torch.where(holes.isnan(), torch.nan, lost), known=EACH)
+
+
+def test_the_shape_that_was_told_stays() -> None:
+    problem = Problem(Y, operator=nn.AvgPool2d(2), shape=(3, 2 * SIDE, 2 * SIDE))
+    assert problem.replace(target=Y + 0.1).shape == (3, 2 * SIDE, 2 * SIDE)
+
+
+@pytest.mark.parametrize("name", ["observation", "clean", "target"])
+def test_an_image_of_whole_numbers_is_refused(name: str) -> None:
+    images = {"observation": Y, name: (255 * Y).byte()}
+    with pytest.raises(UserError, match="uint8"):
+        Problem(images.pop("observation"), **images)
+
+
+def test_what_is_held_out_is_taken_from_what_is_used() -> None:
+    used = torch.zeros_like(WHOLE).index_fill(2, torch.arange(SIDE // 2), 1)
+    fitted = HeldOut(0.25).prepare(Problem(Y, known=torch.ones_like(WHOLE)).replace(used=used))
+    assert fitted.used is not None
+    assert bool((fitted.used <= used).all())
+    assert int((used - fitted.used).sum()) == round(0.25 * int(used.sum()))
+
+
 def prepared(problem: Problem, rules: Sequence[StoppingRule]) -> Problem:
     for rule in rules:
         problem = rule.prepare(problem)

@@ -139,9 +139,9 @@ def test_sure_perturbs_what_is_fitted_in_proportion_to_the_noise() -> None:
     assert float((target - fit.observation).std()) == pytest.approx(0.5 * SIGMA / 255, rel=0.02)
 
 
-@pytest.mark.parametrize("rule", [HeldOut(), Sure()])
-def test_a_picture_without_noise_from_pixel_to_pixel_cannot_be_judged_by_it(rule: HeldOut | Sure) -> None:
-    with pytest.raises(UserError, match=r"σ = 0\.3.*stopping=wmv"):
+@pytest.mark.parametrize(("rule", "name"), [(HeldOut(), "holdout"), (Sure(), "sure")])
+def test_a_picture_without_noise_from_pixel_to_pixel_cannot_be_judged_by_it(rule: HeldOut | Sure, name: str) -> None:
+    with pytest.raises(UserError, match=rf"stopping={name} .*σ = 0\.3.*stopping=wmv"):
         FakeFit(np.zeros((1, 1, 16, 16)), 0.3).prepare(rule)
 
 
