@@ -28,13 +28,14 @@ class FakeFit:
         self.problem = rule.prepare(self.problem)
         return self.problem
 
-    def step(self, output: Any) -> Tensor:
+    def step(self, output: Any, diverged: bool | None = None) -> Tensor:
         """Have the next iteration give this output, which is also the one that is handed back."""
         one_pass = torch.as_tensor(np.asarray(output)).float()
-        self.iterate = Iterate(self.iterate.iteration + 1, one_pass)
+        flag = None if diverged is None else torch.tensor(diverged)
+        self.iterate = Iterate(self.iterate.iteration + 1, one_pass, diverged=flag)
         return one_pass
 
-    def judge(self, rule: StoppingRule, output: Any) -> Tensor | None:
+    def judge(self, rule: StoppingRule, output: Any, diverged: bool | None = None) -> Tensor | None:
         """Return what a rule says of the next iteration."""
-        one_pass = self.step(output)
+        one_pass = self.step(output, diverged)
         return rule.statistic(self.iterate, one_pass)

@@ -1,11 +1,13 @@
 """The variances: against their definitions, over long fits, and with outputs that are no numbers."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 
 from dip_lightning.errors import UserError
-from dip_lightning.stopping import MovingVariance, WindowedVariance
+from dip_lightning.stopping import MovingVariance, StoppingRule, WindowedVariance
 from tests.stopping.fake import FakeFit
 
 
@@ -47,15 +49,31 @@ def test_the_windowed_variance_stays_sound_over_a_hundred_thousand_float32_itera
     assert worst < 2e-3
 
 
-def test_the_windowed_variance_recovers_from_an_output_that_is_no_number() -> None:
-    rng = np.random.default_rng(2)
-    outputs = rng.random((60, 1, 1, 8, 8)).astype(np.float32)
-    outputs[20] = np.nan
-    outputs[21] = np.inf
-    rule, fit = WindowedVariance(window=8), FakeFit(outputs[0])
+def values_of(rule: StoppingRule, outputs: np.ndarray, diverged: np.ndarray) -> np.ndarray:
+    """What a rule says of each output; NaN for nothing."""
+    fit = FakeFit(outputs[-1])
     fit.prepare(rule)
-    values = [fit.judge(rule, output) for output in outputs]
-    assert float(values[-1]) == pytest.approx(naive(outputs[-8:]), rel=1e-5)
+    said = [fit.judge(rule, output, bool(flag)) for output, flag in zip(outputs, diverged, strict=True)]
+    return np.array([np.nan if value is None else float(value) for value in said])
+
+
+@pytest.mark.parametrize("first", [0, 3, 20, 37])
+@pytest.mark.parametrize("fault", [np.nan, np.inf, 1e3])
+@pytest.mark.parametrize("make", [lambda: WindowedVariance(window=8), lambda: MovingVariance(alpha=0.2)])
+def test_outputs_that_are_no_numbers_or_had_diverged_leave_no_trace(
+    make: Callable[[], StoppingRule], fault: float, first: int
+) -> None:
+    rng = np.random.default_rng(2)
+    good = rng.random((60, 1, 1, 8, 8)).astype(np.float32)
+    bad = np.zeros(60 + 11, bool)
+    bad[first : first + 11] = True
+    outputs = np.full((len(bad), *good.shape[1:]), fault, np.float32)
+    outputs[~bad] = good
+    # What is no number needs nobody to say that it is none.
+    told = bad if np.isfinite(fault) else np.zeros_like(bad)
+    values, expected = values_of(make(), outputs, told), values_of(make(), good, np.zeros(60, bool))
+    assert np.isnan(values[bad]).all()
+    np.testing.assert_allclose(values[~bad], expected, rtol=1e-5)
 
 
 def test_the_windowed_variance_looks_at_no_more_samples_than_told() -> None:

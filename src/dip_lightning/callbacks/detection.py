@@ -24,11 +24,12 @@ class Picks(Stateful):
     Attributes:
         best: The lowest value of each statistic, (R,).
         minimum: The iteration of that value, (R,); -1 before the first.
+        stood: How many iterations there were since, (R,), of which a rule could say something.
         iteration: The iteration that the image is of, (R,); -1 before the first.
         images: The outputs of those iterations, (R, C, H, W).
     """
 
-    remembered: ClassVar[tuple[str, ...]] = ("best", "minimum", "iteration", "images")
+    remembered: ClassVar[tuple[str, ...]] = ("best", "minimum", "stood", "iteration", "images")
 
     def __init__(self, like: Tensor, lags: list[int]) -> None:
         """Begin with nothing.
@@ -40,23 +41,26 @@ class Picks(Stateful):
         self.best = like.new_full((len(lags),), torch.inf)
         self.minimum = torch.full((len(lags),), -1, device=like.device)
         self.iteration = self.minimum.clone()
+        self.stood = torch.zeros_like(self.minimum)
         self.images = torch.zeros_like(like).repeat(len(lags), 1, 1, 1)
         self._lags = torch.tensor(lags, device=like.device)
 
-    def update(self, iteration: int, values: Tensor, output: Tensor, diverged: Tensor | None) -> None:
+    def update(self, iteration: int, values: Tensor, output: Tensor) -> None:
         """Take in an iteration: keep its output where its value is the least, or no more than the lag after the least.
+
+        An iteration without any value, as one that had diverged, does not count.
 
         Args:
             iteration: Which.
             values: The statistics, (R,); what is not finite is no value.
             output: What would be handed back, (1, C, H, W).
-            diverged: Whether the fit had left its course, of shape ().
         """
-        good = torch.isfinite(values) if diverged is None else torch.isfinite(values) & ~diverged
-        better = good & (values < self.best)
+        finite = torch.isfinite(values)
+        better = finite & (values < self.best)
         self.best = torch.where(better, values, self.best)
         self.minimum = torch.where(better, iteration, self.minimum)
-        follows = good & (self.minimum >= 0) & (iteration - self.minimum <= self._lags)
+        self.stood = torch.where(better, 0, self.stood + finite.any())
+        follows = finite & (self.minimum >= 0) & (self.stood <= self._lags)
         self.iteration = torch.where(follows, iteration, self.iteration)
         torch.where(follows[:, None, None, None], output, self.images, out=self.images)
 
@@ -64,7 +68,8 @@ class Picks(Stateful):
 class Detection(pl.Callback):
     """Drives the stopping rules, keeps the picture of the best iteration on the device, and ends the fit.
 
-    A rule has settled when its statistic has had no new minimum for a while (``patience``); the fit ends when
+    A rule has settled when its statistic has had no new minimum for a while (``patience``), iterations that had
+    diverged not counted, which have no value; the fit ends when
     ``agree`` of the rules have, or when one that judges the output itself has stood alone for three times as long.
     Whose pick is handed back is told by :func:`dip_lightning.stopping.choose`. A rule that needs what a fit does not
     have, such as noise, abstains where there are others.
@@ -177,23 +182,26 @@ class Detection(pl.Callback):
         for name, rule in self._active.items():
             value = rule.statistic(iterate, output)
             if value is not None:
+                if iterate.diverged is not None:  # whatever a rule makes of it, the output is none of this fit
+                    value = torch.where(iterate.diverged, self._nothing, value)
                 pl_module.curves.record(f"stopping_{name}", iteration, value)
             values.append(self._nothing if value is None else value)
         if iteration < self.min_iterations:
             return
         assert self._picks is not None
         self._latest = torch.stack(values)
-        self._picks.update(iteration, self._latest, output, iterate.diverged)
+        self._picks.update(iteration, self._latest, output)
         if (iteration + 1) % self._looks_every == 0:
             self._look(trainer, self._picks, iteration)
 
     def _look(self, trainer: pl.Trainer, picks: Picks, iteration: int) -> None:
         self.settled, alone = [], False
-        for (name, rule), minimum in zip(self._active.items(), picks.minimum.tolist(), strict=True):
+        rows = torch.stack((picks.minimum, picks.stood), dim=1).tolist()
+        for (name, rule), (minimum, stood) in zip(self._active.items(), rows, strict=True):
             patience = int(patience_after(minimum, self.patience, self._lag_of(rule)))
-            if minimum >= 0 and iteration - minimum >= patience:
+            if minimum >= 0 and stood >= patience:
                 self.settled.append(name)
-                alone |= rule.follows_output and iteration - minimum >= ALONE * patience
+                alone |= rule.follows_output and stood >= ALONE * patience
         alone = alone and self.agree < len(self.rules)
         if alone or len(self.settled) >= min(self.agree, len(self._active)):
             self.ended_fit = True

@@ -39,8 +39,8 @@ def replay(
     """Do what ``callbacks.Detection`` does, with ``check_every=1``.
 
     Args:
-        statistics: For each rule its statistic, one value an iteration, and the lag of its pick behind the minimum;
-            a lag of 0 means that it judges the output itself.
+        statistics: For each rule its statistic, one value an iteration, NaN where it had none, and the lag of its pick
+            behind the minimum; a lag of 0 means that it judges the output itself.
         rules: How many rules there are, those that abstain included; None for as many as have a statistic.
         agree: How many rules must have settled.
         min_iterations: Minima before this iteration do not count.
@@ -50,24 +50,26 @@ def replay(
     Returns:
         How it would have ended.
     """
-    rules = len(statistics) if rules is None else rules
+    ends_alone = agree < (len(statistics) if rules is None else rules)
     agree = min(agree, len(statistics))
     length = len(next(iter(statistics.values()))[0])
     now = np.arange(length)
+    # Iterations of which no rule can say anything, as those that had diverged, do not count.
+    counted = np.cumsum(np.any([np.isfinite(curve) for curve, _ in statistics.values()], axis=0))
     minima = {name: _running_argmin(curve, min_iterations) for name, (curve, _) in statistics.items()}
     waits = {name: patience_after(minima[name], patience, lag) for name, (_, lag) in statistics.items()}
-    stood = {name: np.where(minimum >= 0, now - minimum, -1) for name, minimum in minima.items()}
+    stood = {name: np.where(minimum >= 0, counted - counted[minimum], -1) for name, minimum in minima.items()}
     settled = {name: stood[name] >= waits[name] for name in statistics}
     enough = np.sum(list(settled.values()), axis=0) >= agree
     judges = [name for name, (_, lag) in statistics.items() if lag == 0]
-    if agree < rules:
+    if ends_alone:
         for name in judges:
             enough |= stood[name] >= ALONE * waits[name]
     ends = np.flatnonzero(enough & (now >= min_iterations))
     last = int(ends[0]) if len(ends) else length - 1
     picks = {
-        name: min(int(minima[name][last]) + lag, last)
-        for name, (_, lag) in statistics.items()
+        name: _pick(curve[: last + 1], counted, int(minima[name][last]), lag)
+        for name, (curve, lag) in statistics.items()
         if minima[name][last] >= 0
     }
     if not picks:
@@ -84,3 +86,9 @@ def _running_argmin(curve: NDArray[np.floating], start: int) -> NDArray[np.integ
     best = np.minimum.accumulate(values)
     is_new = (values < np.concatenate(([np.inf], best[:-1]))) & np.isfinite(values)
     return np.maximum.accumulate(np.where(is_new, np.arange(len(values)), -1))
+
+
+def _pick(curve: NDArray[np.floating], counted: NDArray[np.integer], minimum: int, lag: int) -> int:
+    """The last iteration with a value that trails the minimum by no more than the lag."""
+    after = counted[minimum : len(curve)] - counted[minimum]
+    return minimum + int(np.flatnonzero(np.isfinite(curve[minimum:]) & (after <= lag))[-1])

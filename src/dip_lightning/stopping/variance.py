@@ -21,12 +21,13 @@ class WindowedVariance(Stateful):
 
     VAR = (1/W) Σ_i ‖x_i − x̄‖² / N = Σ_i ‖x_i‖² / (W·N) − ‖x̄‖² / N, over W outputs of N samples. Both sums are kept
     up to date, so that an iteration costs O(N) whatever the window. Two things keep float32 sound: outputs are taken
-    relative to one of their own, which leaves little to cancel, and each time the window is full anew, the reference
-    and both sums are computed afresh, so that rounding cannot pile up.
+    relative to a mean of theirs, which leaves little to cancel, and every W iterations, before the first value as well,
+    that mean and both sums are computed afresh, so that rounding cannot pile up. Outputs that are no numbers, or of
+    iterations that had diverged, are passed over, as if they had not been.
     """
 
     follows_output = False
-    remembered: ClassVar[tuple[str, ...]] = ("_outputs", "_reference", "_sum", "_sum_of_squares", "_seen")
+    remembered: ClassVar[tuple[str, ...]] = ("_outputs", "_reference", "_sum", "_sum_of_squares", "_seen", "_taken")
 
     def __init__(self, window: int = 100, max_samples: int = 65536) -> None:
         """Set the window.
@@ -52,31 +53,42 @@ class WindowedVariance(Stateful):
         self._sum = problem.observation.new_zeros(count)
         self._sum_of_squares = problem.observation.new_zeros(())
         self._seen = 0
+        # How many of them were taken in is known on the device alone; of shape (1,), as an index.
+        self._taken = torch.zeros(1, dtype=torch.int64, device=problem.observation.device)
         return problem
 
     def statistic(self, iterate: "Iterate", output: Tensor) -> Tensor | None:
         """Return the variance of the one-pass outputs in the window; None until it is full."""
-        return self.update(iterate.one_pass.reshape(-1)[:: self._stride])
+        return self.update(iterate.one_pass.reshape(-1)[:: self._stride], iterate.diverged)
 
-    def update(self, output: Tensor) -> Tensor | None:
-        """Take the next output (N) into the window; returns the variance, of shape (), or None."""
-        slot = self._seen % self.window
-        if self._seen == 0:
-            self._reference.copy_(output)
-        oldest = self._outputs[slot]
-        # An output that is no number would spoil the sums for good.
-        newest = torch.nan_to_num(output - self._reference, posinf=0.0, neginf=0.0)
+    def update(self, output: Tensor, diverged: Tensor | None = None) -> Tensor | None:
+        """Take the next output (N) into the window; returns the variance, of shape (), or None.
+
+        Args:
+            output: The samples that are looked at.
+            diverged: Whether the fit had left its course, of shape (); None for not.
+
+        Returns:
+            NaN for an output that was passed over, and until as many as the window holds were taken in.
+        """
+        deviation = output - self._reference
+        square = deviation.dot(deviation)
+        good = _is_good(square, diverged)
+        slot = self._taken % self.window
+        oldest = self._outputs.index_select(0, slot)[0]
+        newest = torch.where(good, deviation, oldest)
         self._sum += newest - oldest
-        self._sum_of_squares += newest.dot(newest) - oldest.dot(oldest)
-        oldest.copy_(newest)
+        self._sum_of_squares += torch.where(good, square - oldest.dot(oldest), 0.0)
+        self._outputs.index_copy_(0, slot, newest[None])
+        self._taken += good
         self._seen += 1
-        if slot == self.window - 1:
+        if self._seen % self.window == 0:
             self._refresh()
         if self._seen < self.window:
             return None
         squared_mean = self._sum.dot(self._sum) / self.window
-        variance: Tensor = (self._sum_of_squares - squared_mean) / (self.window * output.numel())
-        return variance
+        variance = (self._sum_of_squares - squared_mean) / (self.window * output.numel())
+        return torch.where(good & (self._taken >= self.window), variance, torch.nan)[0]
 
     def _refresh(self) -> None:
         """Take the outputs relative to their mean, and compute both sums from them: O(W·N), once every W iterations."""
@@ -90,11 +102,12 @@ class WindowedVariance(Stateful):
 class MovingVariance(Stateful):
     """ES-EMV: an exponentially weighted variance of the one-pass output.
 
-    With δ = x − mean: mean ← mean + α·δ; variance ← (1 − α)·(variance + α·‖δ‖²/N). Needs no window.
+    With δ = x − mean: mean ← mean + α·δ; variance ← (1 − α)·(variance + α·‖δ‖²/N). Needs no window. Outputs that are
+    no numbers, or of iterations that had diverged, are passed over, as if they had not been.
     """
 
     follows_output = False
-    remembered: ClassVar[tuple[str, ...]] = ("_mean", "_variance", "_seen")
+    remembered: ClassVar[tuple[str, ...]] = ("_mean", "_variance", "_seen", "_taken")
 
     def __init__(self, alpha: float = 0.1) -> None:
         """Set the weight of the newest output.
@@ -109,18 +122,30 @@ class MovingVariance(Stateful):
 
     def prepare(self, problem: Problem) -> Problem:
         """Begin anew."""
-        self._mean: Tensor | None = None
+        self._mean = problem.observation.new_zeros((1, *problem.shape))
         self._variance = problem.observation.new_zeros(())
         self._seen = 0
+        self._taken = torch.zeros((), dtype=torch.int64, device=problem.observation.device)
         return problem
 
     def statistic(self, iterate: "Iterate", output: Tensor) -> Tensor | None:
         """Return the variance; None for the first 1/α iterations, which still remember the start."""
         one_pass = iterate.one_pass
-        if self._mean is None:
-            self._mean = torch.nan_to_num(one_pass)
-        delta = torch.nan_to_num(one_pass - self._mean, posinf=0.0, neginf=0.0)
-        self._mean.add_(delta, alpha=self.alpha)
-        self._variance = (1 - self.alpha) * (self._variance + self.alpha * delta.square().mean())
+        self._mean = torch.where(self._taken == 0, one_pass, self._mean)
+        delta = one_pass - self._mean
+        square = delta.square().mean()
+        good = _is_good(square, iterate.diverged)
+        self._mean.add_(torch.where(good, delta, 0.0), alpha=self.alpha)
+        moved = (1 - self.alpha) * (self._variance + self.alpha * square)
+        self._variance = torch.where(good, moved, self._variance)
+        self._taken += good
         self._seen += 1
-        return self._variance if self._seen > 1 / self.alpha else None
+        if self._seen <= 1 / self.alpha:
+            return None
+        return torch.where(good & (self._taken > 1 / self.alpha), self._variance, torch.nan)
+
+
+def _is_good(square: Tensor, diverged: Tensor | None) -> Tensor:
+    """Whether an output says how much the fit moves: one that is no number, and so its square, has not stood still."""
+    finite = torch.isfinite(square)
+    return finite if diverged is None else finite & ~diverged
