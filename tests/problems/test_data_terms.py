@@ -1,5 +1,6 @@
 """The data terms: what each is least at, and what it is the likelihood of."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -34,9 +35,14 @@ def test_what_the_mean_of_a_data_term_is_minimised_by() -> None:
     assert 0.45 < minimiser("huber") < 0.5
 
 
-def test_poisson_is_finite_at_black_and_weighs_dark_samples_more() -> None:
-    assert torch.isfinite(poisson(torch.zeros(4), Y)).all()
-    assert torch.isfinite(poisson(torch.full((4,), -0.3), Y)).all()  # a network without a sigmoid
+def poisson_at(prediction: list[float], observation: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Poisson's values, and their gradients by the prediction."""
+    p = torch.tensor(prediction, dtype=torch.float64, requires_grad=True)
+    values = poisson(p, torch.full_like(p, observation))
+    return values.detach(), torch.autograd.grad(values.sum(), p)[0]
+
+
+def test_poisson_weighs_dark_samples_more() -> None:
     error = torch.tensor(0.05)
     assert poisson(Y[1] + error, Y[1]) > poisson(Y[3] + error, Y[3])
 
@@ -50,6 +56,36 @@ def test_poisson_is_half_the_deviance_from_a_thousandth_on() -> None:
         assert torch.allclose(value, expected)
         (gradient,) = torch.autograd.grad(value.sum(), prediction)
         assert torch.allclose(gradient, 1 - observation.double() / level)
+
+
+def test_a_dark_prediction_is_drawn_towards_a_brighter_observation() -> None:
+    # d/dp (p - y log p) = 1 - y/p, and below 0.001 that of the tangent, 1 - y/0.001.
+    _, gradients = poisson_at([0.0005, 1e-9, -0.3, 0.002], 0.5)
+    assert gradients.tolist() == pytest.approx([1 - 500, 1 - 500, -1 - 500, 1 - 250])
+    _, (inside, outside) = poisson_at([0.0005, -0.0005], 0.0)
+    assert (float(inside), float(outside)) == (1, -1)  # of a black sample, black is best
+
+
+def test_poisson_goes_on_along_the_tangent() -> None:
+    at, below, far = poisson_at([1e-3, 1e-3 - 1e-9, 5e-4], 0.5)[0].tolist()
+    assert below - at == pytest.approx(499e-9, rel=1e-3)
+    assert far - at == pytest.approx(499 * 5e-4)
+    assert at == pytest.approx(1e-3 - 0.5 + 0.5 * np.log(0.5 / 1e-3))
+
+
+@pytest.mark.parametrize("y", [0.0, 0.0005, 0.001, 0.3, 1.0])
+def test_poisson_is_convex_and_bounded_from_below(y: float) -> None:
+    grid = np.concatenate((np.linspace(-1, 0, 50), np.linspace(0, 0.003, 301)[1:], np.linspace(0.003, 1, 50)[1:]))
+    values, gradients = poisson_at(grid.tolist(), y)
+    assert torch.isfinite(values).all()
+    assert (gradients.diff() >= -1e-9).all()
+    assert values[0] > values[50] > values.min() - 1e-9  # it rises below 0
+    assert grid[values.argmin()] == pytest.approx(y if y >= 1e-3 else 0, abs=0.011)  # the step of the grid is 0.02
+
+
+def test_a_count_below_zero_is_none() -> None:
+    # Noise that was not clipped; its logarithm is no number.
+    assert torch.equal(poisson(Y, torch.full_like(Y, -0.1)), poisson(Y, torch.zeros_like(Y)))
 
 
 def test_huber_is_half_the_squared_error_where_it_is_small_and_linear_where_it_is_large() -> None:

@@ -4,6 +4,7 @@ All tensors are (1, C, H, W), images in [0, 1]. Which one suits depends on the n
 negative log-likelihood of one kind.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -15,7 +16,7 @@ __all__ = ["DATA_TERMS", "huber", "l1", "mse", "poisson"]
 # Where the Huber loss turns from quadratic to linear: at about the standard deviation of strong noise (σ = 25 is 0.1).
 HUBER_DELTA = 0.1
 
-# Smaller values are taken for this one by the logarithm of the Poisson term.
+# Below this value the logarithm of the Poisson term goes on along its tangent.
 DARKEST = 1e-3
 
 
@@ -61,19 +62,22 @@ def huber(prediction: Tensor, observation: Tensor) -> Tensor:
 def poisson(prediction: Tensor, observation: Tensor) -> Tensor:
     """Half the deviance of Poisson counts, p − y + y·log(y/p), for shot noise; 0 where both agree.
 
+    Below p = 0.001 log p goes on along its tangent, log 0.001 + (p − 0.001)/0.001, so that a dark prediction is drawn
+    towards a brighter observation, and not ever more strongly. Where no count can be, the term is continued so that it
+    stays convex and bounded from below: |p| stands for p, and a negative y counts as 0.
+
     Args:
-        prediction: See :func:`mse`; values below 0.001 enter the logarithm as 0.001.
+        prediction: See :func:`mse`.
         observation: See :func:`mse`.
 
     Returns:
         One value a sample, of the same shape.
     """
-    return (
-        prediction
-        - observation
-        + torch.xlogy(observation, observation)
-        - observation * prediction.clamp(min=DARKEST).log()
+    counts = observation.clamp(min=0)
+    logarithm = torch.where(
+        prediction < DARKEST, math.log(DARKEST) - 1 + prediction / DARKEST, prediction.clamp(min=DARKEST).log()
     )
+    return prediction.abs() - counts + torch.xlogy(counts, counts) - counts * logarithm
 
 
 # The choices of `data_term=`.
