@@ -57,6 +57,36 @@ def test_noise_is_told_on_the_scale_to_255() -> None:
     assert clipped_noise(np.full((512, 512, 3), 0.5), 20) == pytest.approx(20, rel=0.002)
 
 
+@pytest.mark.parametrize(("level", "left"), [(0.5, 10), (0.0, 10 / np.sqrt(2)), (1.0, 10 / np.sqrt(2))])
+def test_what_clipping_leaves_is_computed_and_not_drawn(level: float, left: float) -> None:
+    # Of noise on black or white half is clipped; in the middle, at twelve standard deviations, none.
+    assert clipped_noise(np.full((8, 8, 1), level), 10) == pytest.approx(left, rel=1e-12)
+    assert clipped_noise(np.full((8, 8, 1), level), 0) == 0
+
+
+@pytest.mark.parametrize("level", [0.02, 0.1, 0.7, 0.97])
+def test_what_clipping_leaves_is_that_of_noise_that_is_drawn(level: float) -> None:
+    noise = np.random.default_rng(3).normal(0, 50 / 255, 1_000_000)
+    drawn = 255 * np.sqrt(np.square(np.clip(level + noise, 0, 1) - level).mean())
+    assert clipped_noise(np.full((8, 8, 1), level), 50) == pytest.approx(drawn, rel=0.004)  # 0.07% a standard error
+
+
+def test_of_a_strength_that_is_given_clipping_leaves_less_where_the_picture_was_clipped() -> None:
+    clean = np.atleast_3d(skimage.data.coffee())[120:216, 250:346] / 255  # dark
+    picture = (GaussianNoise(25)(clean) * 255).round().astype(np.uint8)
+    left = 255 * np.sqrt(np.square(picture / 255 - clean).mean())
+    assert left < 23
+    given = load_observation(picture, NoDegradation(), sigma=25)
+    assert given.sigma == 25
+    assert given.sigma_in_force == pytest.approx(left, rel=0.03)
+    inside = (GaussianNoise(10)(0.4 + 0.2 * clean) * 255).round().astype(np.uint8)
+    assert 0 < inside.min() <= inside.max() < 255
+    assert load_observation(inside, NoDegradation(), sigma=10).sigma_in_force == 10
+    # What is estimated is told from what is left already.
+    estimated = load_observation(picture, NoDegradation())
+    assert estimated.sigma_in_force == estimated.sigma == estimated.sigma_estimated
+
+
 def test_without_noise_there_is_next_to_none() -> None:
     assert estimate_noise(np.full((64, 64, 3), 0.3)) == pytest.approx(0)
     assert estimate_noise(np.zeros((64, 64, 3))) == 0

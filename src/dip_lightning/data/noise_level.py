@@ -1,11 +1,13 @@
 """How noisy a picture is, told from the picture alone."""
 
+import math
 import warnings
 
 import numpy as np
 import pywt
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
+from scipy.special import ndtr
 from skimage.restoration import estimate_sigma
 
 __all__ = ["clipped_noise", "estimate_noise", "is_correlated"]
@@ -68,7 +70,9 @@ def is_correlated(image: NDArray[np.floating]) -> bool:
 def clipped_noise(noisy: NDArray[np.floating], sigma: float) -> float:
     """Compute what is left of Gaussian noise after clipping to [0, 1]: less where the picture is dark or bright.
 
-    Fresh noise is added to a smoothed version of the picture, which stands for the clean one.
+    A smoothed version of the picture stands for the clean one. Of a clean value s, with a = −s/σ, b = (1 − s)/σ and the
+    standard normal density φ and distribution Φ, the expected square of what clipping leaves of the noise is
+    s²·Φ(a) + (1 − s)²·Φ(−b) + σ²·(Φ(b) − Φ(a) − b·φ(b) + a·φ(a)).
 
     Args:
         noisy: (H, W, C) in [0, 1].
@@ -77,6 +81,11 @@ def clipped_noise(noisy: NDArray[np.floating], sigma: float) -> float:
     Returns:
         The root mean square of the noise after clipping, on the scale 0 to 255.
     """
+    if sigma == 0:
+        return 0.0
     smooth = np.clip(gaussian_filter(noisy, (_SMOOTHING, _SMOOTHING, 0)), 0, 1)
-    noise = np.random.default_rng(0).normal(0, sigma / 255, noisy.shape)
-    return 255 * float(np.sqrt(np.square(np.clip(smooth + noise, 0, 1) - smooth).mean()))
+    unit = sigma / 255
+    a, b = -smooth / unit, (1 - smooth) / unit
+    inside = ndtr(b) - ndtr(a) - (b * np.exp(-b * b / 2) - a * np.exp(-a * a / 2)) / math.sqrt(2 * math.pi)
+    squares = smooth**2 * ndtr(a) + (1 - smooth) ** 2 * ndtr(-b) + unit**2 * inside
+    return 255 * float(np.sqrt(squares.mean()))

@@ -53,7 +53,7 @@ class Observation:
         sigma: Standard deviation of the noise on the scale 0 to 255.
         sigma_source: Where σ comes from: ``"given"``, ``"added"`` (with the noise) or ``"estimated"`` from ``noisy``.
         sigma_estimated: σ as estimated from ``noisy``.
-        sigma_in_force: What the fit reckons with: σ, or what clipping to black and white left of the noise added.
+        sigma_in_force: What the fit reckons with: σ, or what clipping to black and white left of noise that was told.
         correlated: Whether neighbouring pixels seem to share their noise; only asked where σ is estimated.
         data_term: The name of the data term that suits the noise.
         range: Which sample values are 0 and 1. All that is told of 255, and the peak of each PSNR, count on it.
@@ -224,8 +224,9 @@ def load_observation(
         level, origin = degradation.sigma, "added"
     else:
         level, origin = estimated, "estimated"
-    # Noise that was not clipped leaves the range.
-    clipped = origin == "added" and inside.min() >= 0 and inside.max() <= 1
+    # Noise that was not clipped leaves the range; what was clipped lies at its ends. An estimate is of what is left.
+    low, high = inside.min(), inside.max()
+    clipped = origin != "estimated" and low >= 0 and high <= 1 and (low == 0 or high == 1)
     shape = _image_shape(exact, operator)
     return Observation(
         noisy=_to_tensor(noisy),
