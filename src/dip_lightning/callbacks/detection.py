@@ -68,7 +68,7 @@ class Picks(Stateful):
 class Detection(pl.Callback):
     """Drives the stopping rules, keeps the picture of the best iteration on the device, and ends the fit.
 
-    A rule has settled when its statistic has had no new minimum for a while (``patience``); iterations that had diverged
+    A rule has settled when its statistic has had no new minimum for a while (``patience``); iterations that diverged
     have no value and do not count. The fit ends when ``agree`` of the rules have settled, or when one that judges the
     output itself has stood alone for three times as long. Whose pick is handed back is told by
     :func:`dip_lightning.stopping.choose`. A rule that needs what a fit does not have, such as σ, abstains where there

@@ -10,6 +10,8 @@ from dip_lightning.fitting.build import Fit
 from dip_lightning.fitting.removed import Removed, is_doubtful, measure_removed
 from dip_lightning.fitting.selection import Selection
 from dip_lightning.metrics import psnr
+from dip_lightning.problems.data_terms import l1
+from dip_lightning.problems.problem import DataTerm
 from dip_lightning.runs.record import (
     RangeSummary,
     Remedy,
@@ -112,7 +114,7 @@ def summarise(fit: Fit, selection: Selection, seconds: float, *, out_of_memory: 
         "rule": "none" if detection is None else detection.name,
         "iteration": selection.iteration,
         "reason": _reason(fit, iterations),
-        "unsure": None if detection is None else _doubt(detection, observation),
+        "unsure": None if detection is None else _doubt(detection, observation, term),
         "psnr": quality,
         "gap_db": None if averaged is None or quality is None else averaged["peak_psnr"] - quality,
         "picks": {} if detection is None else detection.picks(),
@@ -199,10 +201,12 @@ def _reason(fit: Fit, iterations: int) -> str:
     return "All iterations were done." if iterations == fit.data.iterations else "It ended early."
 
 
-def _doubt(detection: Detection, observation: Observation) -> str | None:
+def _doubt(detection: Detection, observation: Observation, data_term: DataTerm) -> str | None:
     """Say in one sentence why what the stopping rules chose should not be trusted; None where nothing says so."""
     doubt = detection.doubt()
-    if doubt is None and observation.correlated:
+    # Pixels that are lost here and there look like shared noise to the wavelets, which find hardly any on the finest
+    # scale; who fits the absolute error expects them.
+    if doubt is None and observation.correlated and data_term is not l1:
         return (
             "Neighbouring pixels seem to share their noise (JPEG, demosaicing, scaling), or there is hardly any: "
             "no stopping rule can tell such noise from picture."

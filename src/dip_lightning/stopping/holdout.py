@@ -9,7 +9,6 @@ from dip_lightning.checks import check_integer, check_number
 from dip_lightning.errors import UserError
 from dip_lightning.problems.problem import Problem
 from dip_lightning.stateful import Stateful
-from dip_lightning.stopping.rule import check_noise
 from dip_lightning.system.randomness import derived_seed
 
 if TYPE_CHECKING:
@@ -27,7 +26,9 @@ class HeldOut(Stateful):
 
     Noise that is independent from pixel to pixel cannot be predicted from the neighbours: on held-out pixels, the
     mean squared error against the observation is the error against the clean image plus a constant, whatever the
-    distribution of a noise with mean zero. Noise that neighbours share (JPEG, a demosaiced photo) deceives it.
+    distribution of a noise with mean zero. How strong it is need not be known, nor that there is any: what was held out
+    of a picture without noise is predicted ever better. Noise that neighbours share (JPEG, a demosaiced photo) deceives
+    it.
     """
 
     follows_output = True
@@ -53,9 +54,8 @@ class HeldOut(Stateful):
         """Choose pixels of the known ones and take them out of the data term: at least 16, but no more than half.
 
         Raises:
-            UserError: Fewer than 32 pixels are known, or there is next to no noise.
+            UserError: Fewer than 32 pixels are known.
         """
-        check_noise("holdout", problem.sigma)
         self._operator, self._data_term = problem.operator, problem.data_term
         observation = problem.observation
         height, width = observation.shape[-2:]

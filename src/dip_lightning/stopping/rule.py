@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dip_lightning.errors import UserError
 from dip_lightning.problems.problem import Problem
 
 if TYPE_CHECKING:
@@ -14,10 +13,7 @@ if TYPE_CHECKING:
 
     from dip_lightning.module import Iterate
 
-__all__ = ["ALONE", "StoppingRule", "check_noise", "choose", "disagree", "lag_of", "patience_after"]
-
-# Less noise than this, on the scale 0 to 255, is none: rounding to 8 bits alone gives 0.3.
-_LEAST_SIGMA = 1.0
+__all__ = ["ALONE", "StoppingRule", "choose", "disagree", "lag_of", "patience_after"]
 
 # A minimum is believed when it has stood for half as long as it took to reach it, and for at least so many iterations.
 _SHORTEST_PATIENCE = 400
@@ -132,21 +128,3 @@ def choose(
         names = judges or names
     order = sorted(names, key=lambda name: picks[name])
     return order[len(order) // 2]
-
-
-def check_noise(rule: str, sigma: float | None) -> None:
-    """Check that there is noise which differs from pixel to pixel; compression, for one, leaves none.
-
-    Args:
-        rule: The name of the rule, for the message.
-        sigma: Standard deviation on the scale 0 to 255, None where it is not known.
-
-    Raises:
-        UserError: There is none.
-    """
-    if sigma is not None and sigma < _LEAST_SIGMA:
-        raise UserError(
-            f"stopping={rule} on hardly any noise that differs from pixel to pixel (σ = {sigma:.1f})",
-            f"σ of at least {_LEAST_SIGMA:g} of 255",
-            "try stopping=wmv, or image.sigma=5 if you know better",
-        )

@@ -10,7 +10,6 @@ from dip_lightning.errors import UserError
 from dip_lightning.problems.data_terms import mse
 from dip_lightning.problems.problem import Problem
 from dip_lightning.stateful import Stateful
-from dip_lightning.stopping.rule import check_noise
 from dip_lightning.system.randomness import derived_seed
 
 if TYPE_CHECKING:
@@ -18,6 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Sure"]
 
+
+# Less noise than this, on the scale 0 to 255, is none: rounding to 8 bits alone gives 0.3.
+_LEAST_SIGMA = 1.0
 
 # The perturbation of a picture of 128×128 RGB pixels, and of every smaller one; see :class:`Sure`.
 _STRONGEST, _SAMPLES = 0.2, 3 * 128 * 128
@@ -59,7 +61,6 @@ class Sure(Stateful):
         Raises:
             UserError: There is next to no noise, or its strength is not known.
         """
-        check_noise("sure", problem.sigma)
         if problem.data_term is not mse:
             # Whoever minimises something else does not expect Gaussian noise.
             raise UserError(
@@ -67,6 +68,12 @@ class Sure(Stateful):
             )
         if problem.sigma is None:
             raise UserError("stopping=sure without sigma", "the strength of the noise", "try image.sigma=10")
+        if problem.sigma < _LEAST_SIGMA:
+            raise UserError(
+                f"stopping=sure on hardly any noise that differs from pixel to pixel (σ = {problem.sigma:.1f})",
+                f"σ of at least {_LEAST_SIGMA:g} of 255",
+                "try stopping=holdout, or image.sigma=5 if you know better",
+            )
         sigma = problem.sigma / 255
         self._operator, self._observation, self._weight = problem.operator, problem.observation, problem.known_weight
         observation = problem.observation
