@@ -94,6 +94,43 @@ def test_a_fit_that_was_done_twice_counts_once_and_a_repeated_seed_twice(tmp_pat
     assert [run.folder.name for run in group.runs] == ["first", "on-a-gpu"]
 
 
+def labels_of(folder: Path) -> dict[str, int]:
+    return {group.label: len(group.runs) for group in group_runs(find_runs([folder]))}
+
+
+def test_two_pictures_of_one_name_are_not_two_seeds_of_one_setting(tmp_path: Path) -> None:
+    for folder, peak, digest in (("night", 24.0, "aa01"), ("day", 30.0, "bb02")):
+        for seed in (0, 1):
+            write_run(tmp_path / f"{folder}{seed}", image=f"photos/{folder}/1.png", digest=digest, peak=peak, seed=seed)
+    assert labels_of(tmp_path) == {"unet, image night/1.png": 2, "unet, image day/1.png": 2}
+    rows = {row["setting"]: row["averaged (dB)"] for row in make_rows(group_runs(find_runs([tmp_path])))}
+    assert rows["unet, image night/1.png"] == "24.00 ± 0.00"
+
+
+def test_another_picture_under_the_same_path_is_another_setting(tmp_path: Path) -> None:
+    for seed, digest in enumerate(("aaaaaa01", "bbbbbb02", "aaaaaa01")):
+        write_run(tmp_path / str(seed), image="photos/1.png", digest=digest, seed=seed)
+    assert labels_of(tmp_path) == {"unet, image 1.png aaaaaa": 2, "unet, image 1.png bbbbbb": 1}
+
+
+def test_one_picture_that_is_named_differently_is_one_setting(tmp_path: Path) -> None:
+    for seed, name in enumerate(("photos/1.png", "/home/me/photos/1.png")):
+        write_run(tmp_path / str(seed), image=name, digest="aa01", seed=seed)
+    write_run(tmp_path / "older", image="photos/1.png", seed=2)  # whose record has no digest
+    assert labels_of(tmp_path) == {"unet": 3}
+
+
+@pytest.mark.parametrize("noise", ["0,1,2", "${seed}"])
+def test_another_noise_on_a_picture_is_a_seed_and_another_strength_a_setting(tmp_path: Path, noise: str) -> None:
+    for sigma in (15, 25):
+        for seed in range(3):
+            run = write_run(tmp_path / f"{sigma}-{seed}", digest=f"{sigma}{seed}", seed=seed, sigma=sigma)
+            told = noise if "$" in noise else noise.split(",")[seed]
+            (run / ".hydra").mkdir()
+            (run / ".hydra" / "config.yaml").write_text(f"degradation: {{seed: '{told}'}}\n", encoding="utf-8")
+    assert labels_of(tmp_path) == {"unet, sigma 15": 3, "unet, sigma 25": 3}
+
+
 def write_ablation(folder: Path) -> Path:
     """Shortcuts and dropout, one factor at a time, around a network with shortcuts and p = 0.1."""
     for residual, dropout in ((True, 0.1), (True, 0.2), (False, 0.1), (True, 0.0)):

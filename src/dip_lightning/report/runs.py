@@ -1,6 +1,7 @@
 """Finished runs, read from their folders."""
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from dip_lightning.config.settings import flatten
 from dip_lightning.errors import UserError
+from dip_lightning.report.pictures import PictureOfRun, name_pictures, short_name
 from dip_lightning.runs.curves_csv import read_curves
 from dip_lightning.runs.record import RECORD, TILE_FOLDERS, Summary, read_summary
 from dip_lightning.runs.status import status_of
@@ -32,6 +34,9 @@ _NOT_A_SETTING = (
     "precision.",
     "stopping.",
 )
+
+# Where pictures lie.
+_PATHS = {"image.path", "image.clean"}
 
 # The settings that name a run, the most telling first; others follow by name.
 _ORDER = (
@@ -76,7 +81,7 @@ class Run:
 
 @dataclass
 class Group:
-    """Runs that differ in nothing but the seed.
+    """Runs of one picture that differ in nothing but the seed.
 
     Attributes:
         label: What tells it from the other groups: the model, and what is not usual for it among them.
@@ -147,7 +152,7 @@ def _read(folder: Path) -> Run:
 def _settings(folder: Path, summary: Summary) -> dict[str, Any]:
     """The configuration that Hydra has written, flat; of a run from Python, what the summary tells."""
     names = ("residual", "dropout", "precision", "seed", "sigma", "data_term")
-    settings: dict[str, Any] = {"model": summary["model"], "image": _short(summary.get("image"))}
+    settings: dict[str, Any] = {"model": summary["model"], "image": short_name(str(summary.get("image")))}
     settings |= {name: summary.get(name) for name in names}
     settings["operator"] = summary.get("operator", "identity")
     stopping = summary.get("stopping") or {}
@@ -164,12 +169,10 @@ def _settings(folder: Path, summary: Summary) -> dict[str, Any]:
         for group in ("input", "optimizer", "scheduler"):
             if f"{group}._target_" in flat:
                 settings[group] = str(flat[f"{group}._target_"]).rsplit(".", 1)[-1].lower()
+        if "${" in str(flat.get("degradation.seed")):  # as a sweep over both seeds says it
+            settings["degradation.seed"] = summary.get("seed")
         settings = {key: value for key, value in flat.items() if "${" not in str(value)} | settings
     return settings
-
-
-def _short(source: Any) -> str:
-    return str(source).rsplit("/", 1)[-1]
 
 
 def group_runs(runs: list[Run]) -> list[Group]:
@@ -182,10 +185,11 @@ def group_runs(runs: list[Run]) -> list[Group]:
         The groups: U-nets first, those without unusual settings before others, and else in the order of the runs.
     """
     kept = [{k: v for k, v in run.settings.items() if not _is_no_setting(k)} for run in runs]
+    _tell_pictures_apart(runs, kept)
     keys = {key for settings in kept for key in settings}
     differing = {key for key in keys if len({str(settings.get(key)) for settings in kept}) > 1}
-    # A path into the picture is told by its name; the network's own settings by the network, where they follow from it.
-    differing -= {"image.path", "image.clean"}
+    # A path to the picture is told by its name; the network's own settings by the network, where they follow from it.
+    differing -= _PATHS
     shown = [key for key in _ORDER if key in differing] + sorted(differing - set(_ORDER))
     shown = [key for key in shown if key == "model" or not _follows(key, "model", kept)]
     groups: dict[str, Group] = {}
@@ -200,6 +204,19 @@ def group_runs(runs: list[Run]) -> list[Group]:
     _label(list(groups.values()))
     # The first is what the others are compared with.
     return sorted(groups.values(), key=_place)
+
+
+def _tell_pictures_apart(runs: list[Run], kept: list[dict[str, Any]]) -> None:
+    """Name the picture in the settings of each run so that runs of one setting share it if they are of one picture."""
+    alike: dict[str, list[int]] = defaultdict(list)
+    for index, settings in enumerate(kept):
+        others = {key: value for key, value in settings.items() if key not in _PATHS}
+        alike[json.dumps(others, sort_keys=True, default=str)].append(index)
+    for members in alike.values():
+        found = [(runs[index].summary, runs[index].settings.get("degradation.seed")) for index in members]
+        pictures = [PictureOfRun(str(summary.get("image")), summary.get("digest"), noise) for summary, noise in found]
+        for index, name in zip(members, name_pictures(pictures), strict=True):
+            kept[index]["image"] = name
 
 
 def _place(group: Group) -> tuple[bool, bool]:
