@@ -29,5 +29,9 @@ _PLACES = {
 
 def __getattr__(name: str) -> Any:
     if name in _PLACES:
-        return getattr(import_module(f"dip_lightning.{_PLACES[name]}"), name)
+        from dip_lightning.system.imports import imported_quietly
+
+        with imported_quietly():
+            place = import_module(f"dip_lightning.{_PLACES[name]}")
+        return getattr(place, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,15 +6,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from omegaconf import DictConfig
 
-from dip_lightning.config.compose import compose_config, config_folder
+from dip_lightning.config.compose import borrowed_resolvers, compose_config, config_folder
 from dip_lightning.config.messages import CONFIGURATION_ERRORS, GROUP_CHOICE, of_group_choice, translate
+from dip_lightning.config.paths import expand_home
 from dip_lightning.config.trust import trusting
 from dip_lightning.data import SAMPLE_PREFIX
 from dip_lightning.errors import UserError
 from dip_lightning.fitting.fit import FitResult
 from dip_lightning.fitting.own import Own
+from dip_lightning.names import printable
 from dip_lightning.problems import Problem
+from dip_lightning.system.signals import pass_on, present_handlers
 from dip_lightning.workflows.restore import fit
 
 __all__ = ["restore"]
@@ -52,6 +56,11 @@ def restore(
 
     Raises:
         UserError: A setting or a file does not allow what was asked.
+        KeyboardInterrupt: Ctrl-C came. What had been reached by then is in ``run_folder``, if there is one, and in the
+            attribute ``result`` of the exception, which is None before the first iteration.
+
+    A signal that ends the fit early (Ctrl-C, SIGTERM) then does what it would have done without the fit: a loop over
+    images ends. Only a handler of your own that returns lets this function return, with ``result.signal``.
 
     Example:
         >>> from dip_lightning import restore
@@ -77,28 +86,41 @@ def restore(
     arguments += overrides or []
     if not progress:
         arguments.append("callbacks.fit_progress=null")
+    source = None if image is None else _picture("image", image)
+    truth = None if clean is None else _picture("clean", clean)
+    folder = None if run_folder is None else Path(expand_home(str(run_folder)))
+    handlers, result = present_handlers(), None
     try:
-        cfg = compose_config(arguments)
+        with borrowed_resolvers(), trusting(trust):
+            result = fit(_compose(arguments), folder, image=source, clean=truth, own=own)
+        if result.signal is not None:
+            pass_on(result.signal, handlers)
+    except KeyboardInterrupt as interrupt:
+        interrupt.result = result  # type: ignore[attr-defined]
+        if result is not None and result.run_folder is not None:
+            interrupt.add_note(f"What was reached is in {printable(str(result.run_folder))}")
+        raise
+    return result
+
+
+def _compose(arguments: list[str]) -> DictConfig:
+    """Compose the configuration; what is wrong with it is told in one line."""
+    try:
+        return compose_config(arguments)
     except CONFIGURATION_ERRORS as error:
         raise translate(error, config_folder()) from None
     except ValueError as error:
         if GROUP_CHOICE not in str(error):
             raise
         raise of_group_choice(config_folder(), arguments) from None
-    with trusting(trust):
-        return fit(
-            cfg,
-            None if run_folder is None else Path(run_folder),
-            image=None if image is None else _picture("image", image),
-            clean=None if clean is None else _picture("clean", clean),
-            own=own,
-        )
 
 
 def _picture(name: str, given: object) -> str | Path | NDArray[np.generic]:
     """Return samples, a sample's name or a path; as a ``Path``, OmegaConf does not look for interpolations in it."""
-    if isinstance(given, (np.ndarray, Path)):
+    if isinstance(given, np.ndarray):
         return given
-    if isinstance(given, str):
-        return given if given.startswith(SAMPLE_PREFIX) else Path(given)
+    if isinstance(given, str) and given.startswith(SAMPLE_PREFIX):
+        return given
+    if isinstance(given, (str, Path)):
+        return Path(expand_home(str(given)))
     raise UserError(f"{name} of type {type(given).__name__}", "a numpy array or a path", "try numpy.asarray on it")

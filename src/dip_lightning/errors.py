@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from dip_lightning.names import printable
+
 __all__ = ["JobsFailedError", "UserError"]
 
 
@@ -24,7 +26,7 @@ class UserError(ValueError):
         self.expected = expected
         self.remedy = remedy
         # File names and values may hold line breaks; the message must stay one line.
-        super().__init__(" ".join(f"{problem}: expected {expected}; {remedy}".split()))
+        super().__init__(printable(" ".join(f"{problem}: expected {expected}; {remedy}".split())))
 
 
 class JobsFailedError(Exception):

@@ -1,12 +1,14 @@
 """In which arithmetic a fit runs, and proof of what was in force."""
 
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
 from dip_lightning.checks import check_choice, check_flag
 from dip_lightning.errors import UserError
+from dip_lightning.system.shared_state import Turns
 
 __all__ = ["LIGHTNING_PRECISIONS", "Precision"]
 
@@ -82,16 +84,13 @@ class Precision:
         if self.lightning == "64-true" and device.type == "mps":
             raise UserError(asked, "a device that knows float64", fallback)
 
-    @contextmanager
-    def in_force(self) -> Iterator[None]:
-        """Allow or forbid TF32 inside the ``with`` block, in matrix products and in convolutions."""
-        before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-        try:
-            torch.backends.cuda.matmul.allow_tf32 = self.tf32
-            torch.backends.cudnn.allow_tf32 = self.tf32
-            yield
-        finally:
-            torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+    def in_force(self) -> AbstractContextManager[None]:
+        """Allow or forbid TF32 inside the ``with`` block, in matrix products and in convolutions.
+
+        Fits in several threads that differ in it, which belongs to the process, take turns; so do fits in float64, to
+        which Lightning sets the process in every iteration.
+        """
+        return _turns.take(self.tf32, threading.get_ident() if self.lightning == "64-true" else None)
 
     def describe(self, weights: torch.dtype) -> dict[str, str | bool | None]:
         """Tell what is in force now, read back from torch rather than from the settings.
@@ -106,3 +105,17 @@ class Precision:
             "tf32_matmul": torch.backends.cuda.matmul.allow_tf32,
             "tf32_convolution": torch.backends.cudnn.allow_tf32,
         }
+
+
+@contextmanager
+def _tf32_allowed(allowed: bool, _: object) -> Iterator[None]:
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    try:
+        torch.backends.cuda.matmul.allow_tf32 = allowed
+        torch.backends.cudnn.allow_tf32 = allowed
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
+
+_turns = Turns(_tf32_allowed)

@@ -1,6 +1,7 @@
 """The progress bar of a fit."""
 
 import math
+import sys
 import time
 from typing import Any
 
@@ -13,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from dip_lightning.checks import check_flag, check_number
 from dip_lightning.curves import Curves
 from dip_lightning.module import DeepImagePrior
+from dip_lightning.system.output import tolerant
 
 __all__ = ["FitProgress"]
 
@@ -54,7 +56,7 @@ class FitProgress(ProgressBar):
         self.bar = check_flag("callbacks.fit_progress.bar", bar)
         self.title = "" if title is None else escape(str(title))
         self.about = ""
-        self._console = Console(stderr=True, emoji=False)
+        self._console = Console(file=tolerant(sys.stderr), stderr=True, emoji=False)
         self._bar: Progress | None = None
         self._task = TaskID(0)
         self._enabled = True

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a closed terminal end a fit after the present iteration, with everything written."""
+"""Ctrl-C, SIGTERM, a closed terminal and time that is up end a fit after the present iteration, with all written."""
 
 import logging
 import signal
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class Interrupt(pl.Callback):
-    """Turns the first SIGINT, SIGTERM or SIGHUP into a clean end; a second one stops the process at once.
+    """Turns the first signal that asks to end into a clean end; a second one does what it did before the fit.
 
     Lightning's own handling exits the process, which would lose the outputs computed so far.
 
@@ -32,7 +32,7 @@ class Interrupt(pl.Callback):
         self._before: dict[signal.Signals, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take over the signals, where this thread is the one that gets them; Lightning has set its own just before."""
+        """Take over the signals, where this thread is the one that gets them."""
         self.signal, self.cut_short = None, False
         if threading.current_thread() is not threading.main_thread():
             return

@@ -13,6 +13,7 @@ from rich.table import Table
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from dip_lightning.cli.one_line import errors_in_one_line
+from dip_lightning.config.paths import expand_home
 from dip_lightning.data.image_io import read_image
 from dip_lightning.data.own_range import find_range, range_of_clean
 from dip_lightning.data.whiteness import REACH, measure_whiteness
@@ -48,10 +49,11 @@ def main() -> NoReturn:
         description="Compare a restored picture with its clean one: PSNR, SSIM, and whether what was removed, and the "
         "error that is left, is white as noise from pixel to pixel is.",
     )
-    parser.add_argument("restored", help="the restored picture")
-    parser.add_argument("clean", nargs="?", help="its clean picture, if there is one")
-    parser.add_argument("--noisy", help="the picture that was restored: shows what was removed from it")
-    parser.add_argument("--out", type=Path, help="write the pictures and their differences side by side (PNG)")
+    parser.add_argument("restored", type=expand_home, help="the restored picture")
+    parser.add_argument("clean", nargs="?", type=expand_home, help="its clean picture, if there is one")
+    noisy, out = "the picture that was restored: shows what was removed from it", "the pictures and their differences"
+    parser.add_argument("--noisy", type=expand_home, help=noisy)
+    parser.add_argument("--out", type=lambda name: Path(expand_home(name)), help=f"write {out} side by side (PNG)")
     with errors_in_one_line("dip-compare"):
         options = parser.parse_args()
         _compare(options.restored, options.clean, options.noisy, options.out)

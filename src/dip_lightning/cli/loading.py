@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from dip_lightning.system.imports import imported_quietly
+
 __all__ = ["share_cores", "without_collection"]
 
 
@@ -30,7 +32,8 @@ def without_collection() -> Iterator[None]:
         return
     gc.disable()
     try:
-        yield
+        with imported_quietly():
+            yield
     finally:
         gc.freeze()
         gc.enable()

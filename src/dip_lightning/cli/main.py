@@ -9,27 +9,31 @@ from pathlib import Path
 from typing import NoReturn
 
 import hydra
-from hydra._internal.utils import get_args_parser
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from dip_lightning.cli.arguments import settle_arguments
+from dip_lightning.cli.codes import INTERRUPTED, UNEXPECTED, USER_ERROR, exit_code
+from dip_lightning.cli.going_on import go_on
+from dip_lightning.cli.held_folder import released
 from dip_lightning.cli.loading import share_cores, without_collection
 from dip_lightning.config.compose import config_folder, register_resolvers
 from dip_lightning.config.help_text import help_text
 from dip_lightning.config.hydra_section import guard_hydra
 from dip_lightning.config.messages import CONFIGURATION_ERRORS, GROUP_CHOICE, of_group_choice, translate
+from dip_lightning.config.paths import settle_paths
 from dip_lightning.config.trust import trust_from_command_line
 from dip_lightning.errors import JobsFailedError, UserError
-from dip_lightning.runs.status import is_finished
-from dip_lightning.system.output import tolerate_broken_output
+from dip_lightning.runs.lock import HeldError, hold
+from dip_lightning.runs.status import is_finished, read_status
+from dip_lightning.system.batch import is_requeued
+from dip_lightning.system.output import open_what_is_closed, tolerate_broken_output
 
 __all__ = ["main"]
 
 log = logging.getLogger(__name__)
-
-UNEXPECTED, USER_ERROR, WORSE, INTERRUPTED = 1, 2, 3, 130
 
 # At import, too: a launcher may run a job in a process of its own.
 register_resolvers()
@@ -47,9 +51,10 @@ def main() -> NoReturn:
 
     Raises:
         SystemExit: 0 after a run; 1 after an unexpected error; 2 for a mistake of the user; 3 after a run whose result
-            is worse than what was given; 130 after Ctrl-C, 143
-            after SIGTERM and 129 after a closed terminal, with what was reached written.
+            is worse than what was given; 130 after Ctrl-C, 143 after SIGTERM, 129 after a closed terminal and 128 + its
+            number after another signal that asks to end, with what was reached written.
     """
+    open_what_is_closed()
     with tolerate_broken_output():
         _main(sys.argv[1:])
     sys.exit(0)
@@ -79,9 +84,10 @@ def _main(arguments: list[str]) -> None:
     try:
         with trust_from_command_line(arguments) as rest:
             if any(argument.startswith("resume=") for argument in rest):
-                sys.exit(_resume(rest))
-            _check_flags(rest)
-            _run()
+                sys.exit(go_on(rest))
+            sys.argv = [sys.argv[0], *settle_arguments(rest)]
+            with released():
+                _run()
     except JobsFailedError as error:
         _complain(str(error))
         sys.exit(UNEXPECTED if UNEXPECTED in error.codes else USER_ERROR)
@@ -104,21 +110,6 @@ def _main(arguments: list[str]) -> None:
         sys.exit(INTERRUPTED)
 
 
-def _check_flags(arguments: list[str]) -> None:
-    """Refuse a flag that Hydra does not know; it would print ten lines on how it is used.
-
-    Raises:
-        UserError: There is one.
-    """
-
-    def refuse(message: str) -> NoReturn:
-        raise UserError(message, "KEY=VALUE, or a flag that dip --help lists", "see dip --help")
-
-    parser = get_args_parser()
-    parser.error = refuse  # type: ignore[method-assign]
-    parser.parse_args(arguments)
-
-
 @hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")
 def _run(cfg: DictConfig) -> int:
     hydra_config = HydraConfig.get()
@@ -126,11 +117,14 @@ def _run(cfg: DictConfig) -> int:
     single = hydra_config.mode is RunMode.RUN
     job = "" if single else f"{_job_title(hydra_config)}: "
     code = 0
+    settle_paths(cfg, hydra_config.runtime.cwd)
     try:
-        if not single and is_finished(run_folder, cfg):
-            print(f"{job}finished before: {run_folder}")
-            return 0
         code = _fit(cfg, run_folder, None if single else hydra_config)
+    except HeldError as error:
+        if single:
+            _complain(error)
+            sys.exit(USER_ERROR)
+        print(f"{job}passed over, since {error.holder} is at it: {run_folder}")
     # Raised through Hydra, it would come with a second line, and end a multirun.
     except (UserError, *CONFIGURATION_ERRORS) as error:
         _complain(f"{job}{translate(error, config_folder())}")
@@ -159,9 +153,21 @@ def _run(cfg: DictConfig) -> int:
 def _fit(cfg: DictConfig, run_folder: Path, sweep: HydraConf | None) -> int:
     """Run one fit and print its table (of a sweep's job, a line), or fit a folder; returns the exit code."""
     if isinstance(cfg.image.path, str) and cfg.image.path and Path(cfg.image.path).is_dir():
+        if sweep is not None and is_finished(run_folder, cfg):
+            return 0
         return _fit_folder(cfg, run_folder)
-    if cfg.image.page == "all" or cfg.image.bands == "each":
-        return _fit_parts(cfg, run_folder)
+    with hold(run_folder):  # whatever is asked of it below holds until the fit has ended
+        # A job that was sent back to the queue starts its commands again, also those that were through.
+        again = sweep is not None or is_requeued()
+        if again and is_finished(run_folder, cfg):
+            print(f"{'' if sweep is None else f'{_job_title(sweep)}: '}finished before: {run_folder}")
+            return 0
+        if cfg.image.page == "all" or cfg.image.bands == "each":
+            return _fit_parts(cfg, run_folder)
+        return _fit_or_go_on(cfg, run_folder, sweep)
+
+
+def _fit_or_go_on(cfg: DictConfig, run_folder: Path, sweep: HydraConf | None) -> int:
     # Here, not above: `dip --help` and tab completion must not wait for torch.
     with without_collection():
         from dip_lightning.cli.summary_table import print_job, print_summary
@@ -172,19 +178,17 @@ def _fit(cfg: DictConfig, run_folder: Path, sweep: HydraConf | None) -> int:
         cfg.callbacks.fit_progress.title = _job_title(sweep)
         # Jobs at the same time would draw their bars over each other.
         cfg.callbacks.fit_progress.bar &= _one_after_another(sweep)
-    # A sweep that is started again goes on with the fit that it was at; a single fit only if told to.
-    result = fit(cfg, run_folder, resume=None if sweep is None else resumable(run_folder, cfg))
+    # What is started again goes on with the fit that it was at; one that had come to its end begins anew.
+    begun = None if read_status(run_folder).is_end else resumable(run_folder, cfg)
+    if begun is not None and sweep is None:
+        print(f"Going on with the fit in {run_folder}, which was interrupted (to begin anew, remove {begun.parent})")
+    result = fit(cfg, run_folder, resume=begun)
     if sweep is None:
         print_summary(result.summary, run_folder)
     else:
         print_job(_job_title(sweep), result.summary, run_folder)
     # A study measures: there, what is worse is a result like any other.
-    return _code(result.signal, worse=result.is_worse and sweep is None)
-
-
-def _code(signal: int | None, *, worse: bool) -> int:
-    """The exit code after a fit, by the signal that ended it early, and by what came out."""
-    return 128 + signal if signal is not None else WORSE if worse else 0
+    return exit_code(result.signal, worse=result.is_worse and sweep is None)
 
 
 def _job_title(sweep: HydraConf) -> str:
@@ -198,37 +202,6 @@ def _one_after_another(hydra_config: HydraConf) -> bool:
     return str(hydra_config.launcher._target_).endswith(".BasicLauncher")
 
 
-_BESIDE_RESUME = ("resume", "iterations", "precision")
-
-
-def _resume(arguments: list[str]) -> int:
-    """Go on with a run and print its table; returns the exit code. Without Hydra, which would write its folder anew."""
-    given = {key: value for key, _, value in (argument.partition("=") for argument in arguments)}
-    if len(given) < len(arguments):
-        raise UserError(" ".join(arguments), "each key once", "try one after the other")
-    others = [argument for argument in arguments if argument.partition("=")[0] not in _BESIDE_RESUME]
-    if others:
-        expected = "nothing but iterations= and precision= beside it, or trust=: a run goes on with its own settings"
-        raise UserError(f"resume= with {others[0]}", expected, "leave it out, or begin anew without resume=")
-    if not given.get("iterations", "1").isdecimal():
-        raise UserError(f"iterations={given['iterations']}", "a whole number above 0", "try iterations=10000")
-    if not given["resume"].strip("'\""):
-        raise UserError("resume=", "the folder of a run", "try resume=outputs/DATE/TIME")
-    with without_collection():
-        from dip_lightning.cli.summary_table import print_summary
-        from dip_lightning.workflows.resume import resume
-
-    run_folder = Path(given["resume"].strip("'\""))
-    if run_folder.is_dir():
-        record = logging.FileHandler(run_folder / "dip.log", delay=True)
-        form = "[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"
-        logging.basicConfig(format=form, level=logging.INFO, handlers=[logging.StreamHandler(sys.stdout), record])
-    iterations = int(given["iterations"]) if "iterations" in given else None
-    result = resume(run_folder, iterations, given.get("precision"))
-    print_summary(result.summary, run_folder)
-    return _code(result.signal, worse=result.is_worse)
-
-
 def _fit_folder(cfg: DictConfig, run_folder: Path) -> int:
     """Fit every picture of a folder; returns the exit code."""
     with without_collection():
@@ -239,7 +212,7 @@ def _fit_folder(cfg: DictConfig, run_folder: Path) -> int:
         print(line)
     if result.failed and result.signal is None:
         return USER_ERROR
-    return _code(result.signal, worse=bool(result.worse))
+    return exit_code(result.signal, worse=bool(result.worse))
 
 
 def _fit_parts(cfg: DictConfig, run_folder: Path) -> int:
@@ -251,7 +224,7 @@ def _fit_parts(cfg: DictConfig, run_folder: Path) -> int:
     result = restore_parts(cfg, run_folder)
     for line in tell(result, run_folder, "parts"):
         print(line)
-    return _code(result.signal, worse=bool(result.worse))
+    return exit_code(result.signal, worse=bool(result.worse))
 
 
 def _of_output(error: OSError) -> UserError:

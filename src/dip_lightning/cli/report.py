@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from dip_lightning.cli.one_line import errors_in_one_line
+from dip_lightning.config.paths import expand_home
 from dip_lightning.errors import UserError
 from dip_lightning.report.charts import draw_curves_of_groups, draw_factors
 from dip_lightning.report.comparison import compare_groups
@@ -49,6 +50,11 @@ def write_report(paths: list[Path], out: Path) -> list[Path]:
     return [*written, out / "report.html"]
 
 
+def _path(text: str) -> Path:
+    """A path of the command line; of ``--out=~/report`` no shell has made a home."""
+    return Path(expand_home(text))
+
+
 def main() -> NoReturn:
     """Run the command line.
 
@@ -61,8 +67,8 @@ def main() -> NoReturn:
         "iterations, one figure for each setting that differs, and a page with the pictures. Runs that differ only in "
         "the seed are taken together.",
     )
-    parser.add_argument("runs", nargs="+", type=Path, help="run folders, or folders that hold some: outputs")
-    parser.add_argument("--out", type=Path, default=Path("outputs/report"), help="where to write (outputs/report)")
+    parser.add_argument("runs", nargs="+", type=_path, help="run folders, or folders that hold some: outputs")
+    parser.add_argument("--out", type=_path, default=Path("outputs/report"), help="where to write (outputs/report)")
     with errors_in_one_line("dip-report"):
         options = parser.parse_args()
         written = write_report(options.runs, options.out)

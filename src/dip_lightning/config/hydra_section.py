@@ -27,9 +27,11 @@ _WRITTEN = re.compile(
       | handlers/[\w-]+/(
             class=logging\.((Null|Stream|File)Handler|handlers\.RotatingFileHandler) | level=\w+ | formatter=[\w-]+
           | stream=ext://sys\.std(out|err) | filename=\$\{hydra\.runtime\.output_dir\}/\$\{hydra\.job\.name\}\.log
-          | mode=[aw] | encoding=[\w-]+ | delay=(True|False) | (maxBytes|backupCount)=\d+ ) )
+          | mode=[aw] | encoding=[\w-]+ | errors=\w+ | delay=(True|False)
+          | (maxBytes|backupCount)=\d+ ) )
   | job/( name=[\w.\ -]* | num=\?\?\? | id=\?\?\?
       | env_set/(\w+_NUM_THREADS|CUDA_VISIBLE_DEVICES|CUBLAS_WORKSPACE_CONFIG|PYTORCH_(CUDA_)?ALLOC_CONF)=[\w.:,-]* )
+  | callbacks/hold_run_folder/_target_=dip_lightning\.cli\.held_folder\.HoldRunFolder
   | runtime/output_dir=\?\?\?
   | output_subdir=(None|(?!\.+$)[\w.-]+)
   | sweep/subdir=([^$~\\\n]|\$\{hydra\.job\.(num|id|override_dirname)\})*

@@ -11,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError, YAMLError
 
 from dip_lightning.config.help_text import find_defaults, find_keys
+from dip_lightning.config.paths import quote_for_shell
 from dip_lightning.errors import UserError
 
 __all__ = ["CONFIGURATION_ERRORS", "GROUP_CHOICE", "of_group_choice", "of_unknown_keys", "translate"]
@@ -126,10 +127,8 @@ def _of_syntax(override: str) -> UserError:
     if not separator or not key:
         remedy = f"try image.path={shlex.quote(override)}" if Path(override).exists() else "see dip --help"
         return UserError(override, "KEY=VALUE", remedy)
-    # For Hydra a backslash is a plain one, except before a quote.
-    quoted = re.sub(r'(\\*)("|$)', lambda end: 2 * end[1] + (end[2] and '\\"'), value.strip("'\""))
-    for_shell = shlex.quote(f'{key}="{quoted}"')
-    return UserError(override, "a value that Hydra can read", f"quote it for Hydra and the shell: {for_shell}")
+    typed = quote_for_shell(key, value.strip("'\""))
+    return UserError(override, "a value that Hydra can read", f"quote it for Hydra and the shell: {typed}")
 
 
 def _of_unknown_key(key: str, conf: Path) -> UserError:

@@ -3,6 +3,7 @@
 import gc
 import logging
 import shlex
+import signal
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +30,7 @@ from dip_lightning.fitting.resume_check import check_same_fit, describe_fit
 from dip_lightning.fitting.selection import select
 from dip_lightning.fitting.summary import summarise
 from dip_lightning.fitting.tensorboard import log_figures, log_settings
+from dip_lightning.names import printable
 from dip_lightning.precision import Precision
 from dip_lightning.runs.checkpoint_file import (
     CheckpointContent,
@@ -39,6 +41,7 @@ from dip_lightning.runs.checkpoint_file import (
 )
 from dip_lightning.runs.record import RECORD, Summary, is_worse
 from dip_lightning.runs.run_folder import check_room
+from dip_lightning.runs.trial import try_to_write
 from dip_lightning.system import environment
 from dip_lightning.system.loggers import close_loggers, kept_open
 
@@ -118,7 +121,7 @@ def fit_picture(
     state = None if resume is None else read_checkpoint(resume)
     precision = _precision_of(cfg, state)
     previous: tuple[Fit, float] | None = None
-    with isolated():
+    with isolated(deterministic=bool(cfg.trainer.get("deterministic"))):
         while True:
             with precision.in_force():
                 first = 0 if state is None else state["global_step"]
@@ -211,6 +214,7 @@ def _prepare(fit: Fit, run_folder: Path | None, about: FitDescription, state: Ch
     fit.module.memory_estimate_mb = round(check_memory(fit).total_mb, 1)
     if run_folder is not None:
         _check_room(fit, run_folder)
+        try_to_write(run_folder, fit.data.observation.picture)
         if state is None:
             clear_run_folder(run_folder)
     if checkpoint is not None:
@@ -218,7 +222,7 @@ def _prepare(fit: Fit, run_folder: Path | None, about: FitDescription, state: Ch
         checkpoint.about = {**about, "precision_in_force": fit.precision.name}
     progress = fit.find(FitProgress)
     if progress is not None:
-        progress.about = fit.data.observation.describe()
+        progress.about = printable(fit.data.observation.describe())
     if guard is not None:
         guard.next_precision = fit.precision.higher(fit.trainer.strategy.root_device)
 
@@ -256,8 +260,15 @@ def _run(fit: Fit, state: CheckpointContent | None) -> tuple[float, UserError | 
     gc.collect()
     environment.reset_peak_memory(fit.trainer.strategy.root_device)
     started, told = time.perf_counter(), None
+    ctrl_c = signal.getsignal(signal.SIGINT)
     try:
         fit.trainer.fit(fit.module)
+    except SystemExit as end:
+        if not isinstance(end.__context__, KeyboardInterrupt):
+            raise
+        # Lightning makes this of a Ctrl-C that came before or after the iterations, and leaves it ignored for good.
+        signal.signal(signal.SIGINT, ctrl_c)
+        raise KeyboardInterrupt from None
     except Exception as error:
         if not is_out_of_memory(error):
             told = compilation_error(error)

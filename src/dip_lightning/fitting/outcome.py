@@ -1,5 +1,6 @@
 """What a fit came to, and the files of it."""
 
+import logging
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from dip_lightning.runs.record import Summary
 from dip_lightning.runs.run_folder import write_run
 
 __all__ = ["FitOutcome", "to_image"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,7 @@ def summarise(fit: Fit, selection: Selection, seconds: float, *, out_of_memory: 
         "rule": "none" if detection is None else detection.name,
         "iteration": selection.iteration,
         "reason": _reason(fit, iterations),
-        "unsure": None if detection is None else _doubt(detection, observation, term),
+        "unsure": None if detection is None else _doubt(detection, observation, data_term),
         "psnr": quality,
         "gap_db": None if averaged is None or quality is None else averaged["peak_psnr"] - quality,
         "picks": {} if detection is None else detection.picks(),

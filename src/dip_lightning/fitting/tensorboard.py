@@ -4,6 +4,7 @@ The HParams tab takes its columns from the first run that it finds, sorts those 
 five of settings and of figures. So every job of a sweep writes the same columns, by names that begin with their place.
 """
 
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,12 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, Sessi
 from dip_lightning.callbacks import Detection
 from dip_lightning.config.settings import flatten
 from dip_lightning.fitting.build import Fit
+from dip_lightning.names import printable
 from dip_lightning.runs.record import Summary
 from dip_lightning.runs.sweep import Sweep, read_sweep
 from dip_lightning.system.loggers import close_loggers, spared_loggers
+
+log = logging.getLogger(__name__)
 
 __all__ = ["hyperparameters", "log_figures", "log_settings", "run_figures"]
 
@@ -63,7 +67,17 @@ def log_settings(fit: Fit, run_folder: Path) -> None:
 
 
 def log_figures(fit: Fit, summary: Summary) -> None:
-    """Write the figures of a fit that has ended, and close the loggers."""
+    """Write the figures of a fit that has ended, and close the loggers.
+
+    Where a logger refuses them, whatever its reason, the fit is handed back all the same.
+    """
+    try:
+        _log_figures(fit, summary)
+    except Exception as error:
+        log.warning("the last figures could not be logged (%s: %s)", type(error).__name__, error)
+
+
+def _log_figures(fit: Fit, summary: Summary) -> None:
     with spared_loggers(fit.trainer) as loggers:
         for logger in loggers:
             if isinstance(logger, TensorBoardLogger):
@@ -155,7 +169,7 @@ def _plain(value: Any) -> bool | float | str:
     """A value that TensorBoard takes: no lists, such as widths, and no null."""
     if value is None:
         return "none"
-    return value if isinstance(value, (bool, int, float, str)) else str(value)
+    return value if isinstance(value, (bool, int, float)) else printable(str(value))
 
 
 def _write(logger: TensorBoardLogger, tag: str, content: Message) -> None:

@@ -1,5 +1,6 @@
 """Lightning's Trainer for one fit: what of it can be configured, and why the rest cannot."""
 
+import logging
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,14 @@ from dip_lightning.callbacks import Interrupt
 from dip_lightning.checks import check_choice, check_flag, check_integer
 from dip_lightning.config.build import build
 from dip_lightning.errors import UserError
+from dip_lightning.fitting.one_process import OneProcess, leave_signals_alone
 from dip_lightning.fitting.own import Own
+from dip_lightning.names import is_text, printable
 from dip_lightning.precision import Precision
 
 __all__ = ["build_trainer"]
+
+log = logging.getLogger(__name__)
 
 _CONFIGURED = frozenset(
     {
@@ -61,15 +66,16 @@ def build_trainer(
         if node
     ]
     callbacks += own.callbacks
-    named = [] if run_folder is None or own.logger is not None else [n for n in cfg.logger.values() if n is not None]
+    named = [] if run_folder is None or own.logger is not None else _loggers(cfg.logger, run_folder)
     loggers = [*(own.logger or ()), *(build(node, run_folder, **_purge(node, first)) for node in named)]
     # Lightning's own look at the metrics when a validation ends; nobody else needs one.
     looks = any(isinstance(callback, (EarlyStopping, ModelCheckpoint)) for callback in callbacks)
     try:
-        return pl.Trainer(
+        trainer = pl.Trainer(
             **settings,
             precision=precision.lightning,  # type: ignore[arg-type]
             devices=1,
+            plugins=OneProcess(),
             max_epochs=1,
             callbacks=[*callbacks, Interrupt()],
             logger=loggers or False,
@@ -86,6 +92,8 @@ def build_trainer(
     except (MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
         text = str(error).splitlines()[0]
         raise UserError(f"trainer: {text}", "a machine and settings that can do so", "try trainer=cpu") from None
+    leave_signals_alone(trainer)
+    return trainer
 
 
 def _trainer_settings(node: DictConfig, run_folder: Path | None) -> dict[str, Any]:
@@ -106,9 +114,22 @@ def _trainer_settings(node: DictConfig, run_folder: Path | None) -> dict[str, An
     return {key: value for key, value in settings.items() if value is not None}
 
 
+def _loggers(node: DictConfig, run_folder: Path) -> list[DictConfig]:
+    """The loggers that can write there; TensorBoard's paths are text."""
+    chosen = [logger for logger in node.values() if logger is not None]
+    able = [logger for logger in chosen if is_text(str(run_folder.absolute())) or not _is_tensorboard(logger)]
+    if len(able) < len(chosen):
+        log.warning("no TensorBoard: the name of %s is not UTF-8", printable(str(run_folder)))
+    return able
+
+
+def _is_tensorboard(node: DictConfig) -> bool:
+    return str(node._target_).endswith(".TensorBoardLogger")
+
+
 def _purge(node: DictConfig, first: int) -> dict[str, int]:
     """What makes TensorBoard forget the events from an iteration on, which a fit that goes on there writes again."""
-    return {"purge_step": first} if first > 0 and str(node._target_).endswith(".TensorBoardLogger") else {}
+    return {"purge_step": first} if first > 0 and _is_tensorboard(node) else {}
 
 
 def _callback(name: Any, node: Any, run_folder: Path | None, **arguments: Any) -> pl.Callback:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from dip_lightning.names import printable
 from dip_lightning.report.charts import COLOURS
 from dip_lightning.report.runs import Group, Run
 from dip_lightning.runs.record import PREVIEW
@@ -109,7 +110,7 @@ def _card(title: str, run: Run, *, with_pictures: bool) -> str:
         "time": f"{summary.get('seconds')} s, {summary.get('iterations')} iterations on {summary.get('device')}",
         "commit": summary.get("git_commit") or "not known",
     }
-    listed = "".join(f"<dt>{html.escape(key)}</dt><dd>{html.escape(str(value))}</dd>" for key, value in facts.items())
+    listed = "".join(f"<dt>{html.escape(key)}</dt><dd>{_escaped(value)}</dd>" for key, value in facts.items())
     pictures = _slider(run) if with_pictures else ""
     return (
         f'<section class="run"><h3>{html.escape(title)}</h3>{pictures}<dl>{listed}</dl>'
@@ -117,10 +118,12 @@ def _card(title: str, run: Run, *, with_pictures: bool) -> str:
     )
 
 
+def _escaped(value: Any) -> str:
+    return html.escape(printable(str(value)))
+
+
 def _details(title: str, values: dict[str, Any]) -> str:
-    lines = "".join(
-        f"<tr><td>{html.escape(str(key))}</td><td>{html.escape(str(value))}</td></tr>" for key, value in values.items()
-    )
+    lines = "".join(f"<tr><td>{_escaped(key)}</td><td>{_escaped(value)}</td></tr>" for key, value in values.items())
     return f"<details><summary>{title}</summary><table>{lines}</table></details>"
 
 

@@ -1,5 +1,6 @@
 """Which runs are of one picture: told by its pixels, since two pictures may have one name."""
 
+import re
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ class PictureOfRun:
 
 def short_name(source: str) -> str:
     """The name of a file without its folders."""
-    return source.rsplit("/", 1)[-1]
+    return re.split(r"[/\\]", source)[-1]
 
 
 def name_pictures(pictures: Sequence[PictureOfRun]) -> list[str]:

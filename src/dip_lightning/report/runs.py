@@ -1,5 +1,6 @@
 """Finished runs, read from their folders."""
 
+import contextlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from dip_lightning.config.settings import flatten
 from dip_lightning.errors import UserError
+from dip_lightning.names import printable
 from dip_lightning.report.pictures import PictureOfRun, name_pictures, short_name
 from dip_lightning.runs.curves_csv import read_curves
 from dip_lightning.runs.record import RECORD, TILE_FOLDERS, Summary, read_summary
@@ -160,11 +162,7 @@ def _settings(folder: Path, summary: Summary) -> dict[str, Any]:
     settings["size"] = f"{summary.get('height')}x{summary.get('width')}"
     file = folder / ".hydra" / "config.yaml"
     if file.is_file():
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        try:
-            configuration = yaml.load(file.read_text(encoding="utf-8"), loader)
-        except yaml.YAMLError:
-            configuration = None
+        configuration = _read_yaml(file)
         flat = flatten(configuration) if isinstance(configuration, dict) else {}
         for group in ("input", "optimizer", "scheduler"):
             if f"{group}._target_" in flat:
@@ -172,7 +170,15 @@ def _settings(folder: Path, summary: Summary) -> dict[str, Any]:
         if "${" in str(flat.get("degradation.seed")):  # as a sweep over both seeds says it
             settings["degradation.seed"] = summary.get("seed")
         settings = {key: value for key, value in flat.items() if "${" not in str(value)} | settings
-    return settings
+    return {key: printable(value) if isinstance(value, str) else value for key, value in settings.items()}
+
+
+def _read_yaml(file: Path) -> Any:
+    """Read it the quick way; the slow one also takes names that are not UTF-8. None where it is damaged."""
+    for loader in (getattr(yaml, "CSafeLoader", yaml.SafeLoader), yaml.SafeLoader):
+        with contextlib.suppress(yaml.YAMLError):
+            return yaml.load(file.read_text(encoding="utf-8"), loader)
+    return None
 
 
 def group_runs(runs: list[Run]) -> list[Group]:

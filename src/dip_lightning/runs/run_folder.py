@@ -1,9 +1,10 @@
 """The files of a finished run. Their names are stable: reports and other programs read them."""
 
 import json
+import logging
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,21 @@ from numpy.typing import NDArray
 from dip_lightning.data import SUFFIXES, Picture, write_image
 from dip_lightning.data.image_io import STACKS
 from dip_lightning.errors import UserError
+from dip_lightning.names import as_json_text
 from dip_lightning.runs import figures
 from dip_lightning.runs.atomic import atomic_write
 from dip_lightning.runs.curves_csv import write_curves
+from dip_lightning.runs.lock import LOCK
 from dip_lightning.runs.record import PREVIEW, RECORD, Summary
 
 __all__ = ["check_room", "remove_if_empty", "write_run", "write_summary"]
 
+log = logging.getLogger(__name__)
+
 # What figures, curves and events of a usual fit take, in bytes.
 _FIGURES = 2_000_000
-# What Hydra writes before anything is computed.
-_OF_HYDRA = {".hydra", "dip.log"}
+# What is written before anything is computed.
+_OF_HYDRA = {".hydra", "dip.log", LOCK}
 
 
 def write_run(
@@ -66,13 +71,22 @@ def write_run(
     interrupted = summary["signal"] is not None
     if interrupted:  # whoever sent the signal may not wait for the figures
         write_summary(folder, summary)
-    with atomic_write(folder / "comparison.png") as part:
-        figures.draw_comparison(part, panels)
-    with atomic_write(folder / "curves.png") as part:
-        figures.draw_curves(part, curves, summary)
+    _draw(folder / "comparison.png", figures.draw_comparison, panels)
+    _draw(folder / "curves.png", figures.draw_curves, curves, summary)
     if not interrupted:  # last: a folder with the record of an end is a finished run
         write_summary(folder, summary)
     return picture
+
+
+def _draw(path: Path, draw: Callable[..., None], *what: Any) -> None:
+    """Draw a figure; one that cannot be drawn (settings of matplotlib that call for what is not there) is left out."""
+    try:
+        with atomic_write(path) as part:
+            draw(part, *what)
+    except OSError:
+        raise
+    except Exception as error:
+        log.warning("%s could not be drawn (%s: %s)", path.name, type(error).__name__, str(error).split("\n")[0])
 
 
 def write_summary(folder: Path, summary: Summary) -> None:
@@ -83,7 +97,7 @@ def write_summary(folder: Path, summary: Summary) -> None:
         summary: The content of ``summary.json``.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(_without_nan(summary), indent=2, ensure_ascii=False)
+    text = as_json_text(json.dumps(_without_nan(summary), indent=2, ensure_ascii=False))
     with atomic_write(folder / RECORD) as part:
         part.write_text(text + "\n", encoding="utf-8")
 

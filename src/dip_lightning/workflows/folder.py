@@ -13,6 +13,8 @@ from rich.markup import escape
 from dip_lightning.errors import UserError
 from dip_lightning.fitting.fit import FitResult
 from dip_lightning.fitting.resume_check import resumable
+from dip_lightning.names import printable
+from dip_lightning.runs.lock import HeldError, hold
 from dip_lightning.runs.record import Summary, is_worse, read_summary
 from dip_lightning.runs.status import is_finished
 from dip_lightning.workflows.restore import fit
@@ -35,6 +37,7 @@ class FolderResult:
         unsure: Why some that were restored now are not to be trusted, by name.
         worse: Names of those that came out worse than they were.
         failed: What was wrong with the others, by name.
+        elsewhere: Who is at those that another run is fitting now, by name.
         total: How many pictures the folder has.
         signal: The number of the signal that ended it early, or None.
     """
@@ -44,6 +47,7 @@ class FolderResult:
     unsure: dict[str, str] = field(default_factory=dict)
     worse: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    elsewhere: dict[str, str] = field(default_factory=dict)
     total: int = 0
     signal: int | None = None
 
@@ -88,7 +92,8 @@ def find_pictures(folder: Path) -> list[Path]:
 def restore_folder(cfg: DictConfig, run_folder: Path, console: Console | None = None) -> FolderResult:
     """Fit every picture of the folder that ``cfg.image.path`` names; one that fails does not stop the others.
 
-    A picture that has a finished run in ``run_folder``, younger than itself, is passed over.
+    A picture that has a finished run in ``run_folder``, younger than itself, is passed over, and one that another run
+    is fitting there at this moment is left to that: the same command started twice shares the pictures.
 
     Args:
         cfg: The composed configuration. ``image.clean`` may name a folder with clean pictures of the same names.
@@ -109,25 +114,46 @@ def restore_folder(cfg: DictConfig, run_folder: Path, console: Console | None = 
     if clean is not None and not clean.is_dir():
         raise UserError(f"image.clean={clean}", "a folder too, since image.path is one", "leave image.clean out")
     result = FolderResult(total=len(pictures))
-    for number, picture in enumerate(pictures, 1):
-        place = run_folder / picture.name
-        if is_finished(place, cfg, (picture, None if clean is None else clean / picture.name)):
-            result.find(picture.name, place)
-            continue
-        try:
-            fitted = _fit_one(cfg, picture, place, clean, f"{number}/{len(pictures)} {picture.name}")
-        except UserError as error:
-            result.failed[picture.name] = str(error)
-            continue
-        except Exception as error:  # whatever is wrong with one picture, the others are still to be done
-            log.exception("%s failed", picture.name)
-            result.failed[picture.name] = f"{type(error).__name__}: {error}"
-            continue
-        result.take(picture.name, fitted)
-        tell_one(console, f"{number}/{len(pictures)} {picture.name}", fitted.summary)
-        if fitted.signal is not None:
+    waiting = list(enumerate(pictures, 1))
+    while waiting:
+        before, waiting = waiting, []
+        for number, picture in before:
+            # TensorBoard writes to folders of UTF-8 names alone.
+            title, place = f"{number}/{len(pictures)} {printable(picture.name)}", run_folder / printable(picture.name)
+            try:
+                with hold(place):
+                    result.elsewhere.pop(picture.name, None)
+                    _restore_one(cfg, picture, place, clean, title, result, console)
+            except HeldError as error:
+                result.elsewhere[picture.name] = error.holder
+                waiting.append((number, picture))
+            except OSError as error:
+                result.failed[picture.name] = f"{place} cannot be made ({error.strerror or error})"
+            if result.signal is not None:
+                return result
+        if len(waiting) == len(before):  # all that are left are being fitted by others; of one that died none is
             break
     return result
+
+
+def _restore_one(
+    cfg: DictConfig, picture: Path, place: Path, clean: Path | None, title: str, result: FolderResult, console: Console
+) -> None:
+    """Fit one picture of a folder, unless that has been done, and note what became of it."""
+    if is_finished(place, cfg, (picture, None if clean is None else clean / picture.name)):
+        result.find(picture.name, place)
+        return
+    try:
+        fitted = _fit_one(cfg, picture, place, clean, title)
+    except UserError as error:
+        result.failed[picture.name] = str(error)
+        return
+    except Exception as error:  # whatever is wrong with one picture, the others are still to be done
+        log.exception("%s failed", picture.name)
+        result.failed[picture.name] = f"{type(error).__name__}: {error}"
+        return
+    result.take(picture.name, fitted)
+    tell_one(console, title, fitted.summary)
 
 
 def tell_one(console: Console, title: str, summary: Summary) -> None:
@@ -170,15 +196,18 @@ def tell(result: FolderResult, run_folder: Path, what: str = "pictures") -> Iter
     before = f", {len(result.present)} of them before" if result.present else ""
     yield f"{len(result.restored) + len(result.present)} of {result.total} {what} restored{before}."
     for name, doubt in result.unsure.items():
-        yield f"Unsure of {name}: {doubt}"
+        yield f"Unsure of {printable(name)}: {doubt}"
     if result.worse:
-        yield f"Worse than before: {', '.join(result.worse)}"
+        yield f"Worse than before: {', '.join(map(printable, result.worse))}"
+    if result.elsewhere:
+        holders = ", ".join(sorted(set(result.elsewhere.values())))
+        yield f"{len(result.elsewhere)} more are being restored by another run ({holders})."
     # A mistake in the settings is the same for every picture, and told once.
     alike: dict[str, list[str]] = {}
     for name, problem in result.failed.items():
         alike.setdefault(problem, []).append(name)
     for problem, names in alike.items():
-        yield f"Failed, {', '.join(names[:5])}{' …' if len(names) > 5 else ''}: {problem}"
+        yield f"Failed, {printable(', '.join(names[:5]))}{' …' if len(names) > 5 else ''}: {problem}"
     if result.signal is not None:
         yield "Interrupted; the same command goes on with the picture it stopped at."
-    yield f"Run folder: {run_folder}"
+    yield f"Run folder: {printable(str(run_folder))}"

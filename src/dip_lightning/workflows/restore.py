@@ -11,6 +11,7 @@ from dip_lightning.errors import UserError
 from dip_lightning.fitting.build import Sources, build_data, build_operator
 from dip_lightning.fitting.fit import FitResult, clear_run_folder, fit_picture
 from dip_lightning.fitting.own import Own
+from dip_lightning.runs.lock import hold
 from dip_lightning.workflows.tiled_fit import fit_tiles
 from dip_lightning.workflows.tiles import Tiles
 
@@ -29,22 +30,28 @@ def fit(
     """Fit one image, or where ``cfg.tile`` is set and it is larger, its tiles one after another.
 
     Arguments, result and errors are those of :func:`~dip_lightning.fitting.fit.fit_picture`. An observation is fitted
-    whole; of tiles, those that are finished in ``run_folder`` are kept.
+    whole; of tiles, those that are finished in ``run_folder`` are kept. The folder is held meanwhile.
+
+    Raises:
+        HeldError: Another run is writing to ``run_folder``.
     """
     if run_folder is not None and run_folder.exists() and not run_folder.is_dir():
         raise UserError(f"run folder {run_folder}", "a folder, or a name that is free", "name another")
-    observation = None
-    if cfg.tile is not None and not isinstance(image, Observation):
-        given: Sources = {key: value for key, value in (("path", image), ("clean", clean)) if value is not None}
-        own = Own() if own is None else own
-        data, scale = build_data(cfg, given, own), getattr(build_operator(cfg, own), "scale", None)
-        _, height, width = data.observation.picture_shape
-        tiles = Tiles(height, width, cfg.tile, cfg.overlap, scale or 1)
-        if len(tiles) > 1 and scale is None:
-            raise UserError(f"tile={cfg.tile} with an operator of your own", "one that says its scale", "try tile=null")
-        if len(tiles) > 1:
-            if run_folder is not None:
-                clear_run_folder(run_folder)
-            return fit_tiles(cfg, run_folder, data, tiles, scale or 1, own)
-        observation = data.observation  # no larger than a tile: a fit like any other
-    return fit_picture(cfg, run_folder, image=image, clean=clean, resume=resume, observation=observation, own=own)
+    with hold(run_folder):
+        observation = None
+        if cfg.tile is not None and not isinstance(image, Observation):
+            given: Sources = {key: value for key, value in (("path", image), ("clean", clean)) if value is not None}
+            own = Own() if own is None else own
+            data, scale = build_data(cfg, given, own), getattr(build_operator(cfg, own), "scale", None)
+            _, height, width = data.observation.picture_shape
+            tiles = Tiles(height, width, cfg.tile, cfg.overlap, scale or 1)
+            if len(tiles) > 1 and scale is None:
+                raise UserError(
+                    f"tile={cfg.tile} with an operator of your own", "one that says its scale", "try tile=null"
+                )
+            if len(tiles) > 1:
+                if run_folder is not None:
+                    clear_run_folder(run_folder)
+                return fit_tiles(cfg, run_folder, data, tiles, scale or 1, own)
+            observation = data.observation  # no larger than a tile: a fit like any other
+        return fit_picture(cfg, run_folder, image=image, clean=clean, resume=resume, observation=observation, own=own)

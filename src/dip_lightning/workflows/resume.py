@@ -2,11 +2,13 @@
 
 import logging
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
 from dip_lightning.config.compose import compose_config, register_resolvers
+from dip_lightning.config.paths import expand_home
 from dip_lightning.data import SAMPLE_PREFIX
 from dip_lightning.errors import UserError
 from dip_lightning.fitting.fit import FitResult
@@ -20,7 +22,12 @@ __all__ = ["resume"]
 log = logging.getLogger(__name__)
 
 
-def resume(run_folder: Path, iterations: int | None = None, precision: str | None = None) -> FitResult:
+def resume(
+    run_folder: Path,
+    iterations: int | None = None,
+    precision: str | None = None,
+    moved: Mapping[str, str | Path] | None = None,
+) -> FitResult:
     """Go on with a run, in its folder and with its own configuration.
 
     A run that ended before its first checkpoint begins anew; one in tiles goes on with the first that is missing.
@@ -30,18 +37,21 @@ def resume(run_folder: Path, iterations: int | None = None, precision: str | Non
         iterations: As many iterations as the run is to have now, no fewer than before; None to leave it.
         precision: The precision to go on in, as the command line names it: for a run that was out of memory, or did
             not converge. None for that of the run.
+        moved: Where the pictures lie now, ``path`` and ``clean``, of those that are not where they were. Their pixels
+            must be the same.
 
     Returns:
         What the fit hands back, as if it had not been interrupted.
 
     Raises:
-        UserError: The run is finished, or there is nothing to go on from.
+        UserError: The run is finished, there is nothing to go on from, or its picture is not there or another.
     """
     if not run_folder.is_dir():
         inside = run_folder.parent.name == FOLDER
         remedy = f"try resume={run_folder.parents[1]}" if inside else "see the line 'Run folder' that ended it"
         raise UserError(f"resume={run_folder}", "the folder of a run", remedy)
     _check_unfinished(run_folder, iterations)
+    moved = {name: Path(place) for name, place in (moved or {}).items()}
     checkpoint = find_checkpoint(run_folder)
     if checkpoint is None:
         cfg, started_in = _read_composed(run_folder)
@@ -50,7 +60,9 @@ def resume(run_folder: Path, iterations: int | None = None, precision: str | Non
                 raise UserError(f"iterations={iterations}", "the run's own, for all its tiles", "leave it out")
             cfg.iterations = iterations
         _set_precision(cfg, precision)
-        image, clean = (_where(cfg.image[name], started_in) for name in ("path", "clean"))
+        image, clean = (
+            moved.get(name) or _where(cfg.image[name], started_in, name, run_folder) for name in ("path", "clean")
+        )
         return fit(cfg, run_folder, image=image, clean=clean)
     state = read_checkpoint(checkpoint, tell=False)
     cfg = OmegaConf.create(state["config"])
@@ -59,7 +71,7 @@ def resume(run_folder: Path, iterations: int | None = None, precision: str | Non
             raise UserError(f"iterations={iterations}", f"at least the run's own {state['iterations']}", "leave it out")
         cfg.iterations = iterations
     _set_precision(cfg, precision)
-    image, clean = (_find_picture(state, name, run_folder) for name in ("path", "clean"))
+    image, clean = (moved.get(name) or _find_picture(state, name, run_folder) for name in ("path", "clean"))
     return fit(cfg, run_folder, image=image, clean=clean, resume=checkpoint)
 
 
@@ -124,14 +136,22 @@ def _find_picture(state: CheckpointContent, name: str, run_folder: Path) -> str 
         raise UserError(f"{run_folder} is of a tile", "the run folder of the whole picture", remedy)
     if source == "array":
         raise UserError(f"{run_folder} is of an array", "a run of an image file", "go on from Python, with fit()")
-    return _where(source, state["current_folder"])
+    return _where(source, state["current_folder"], name, run_folder)
 
 
-def _where(source: str | None, started_in: str) -> str | Path | None:
-    """Return a picture as it was named, or where it lies if that was relative to another folder."""
+def _where(source: str | None, started_in: str, name: str, run_folder: Path) -> str | Path | None:
+    """Return a picture as it was named, or where it lies if that was relative to another folder.
+
+    Raises:
+        UserError: It is in neither place.
+    """
     if source is None or source.startswith(SAMPLE_PREFIX):
         return source
+    source = expand_home(source)
     elsewhere = Path(started_in) / source
+    if not elsewhere.exists() and not Path(source).exists():
+        command = f"dip resume={shlex.quote(str(run_folder))} image.{name}=PLACE"
+        raise UserError(f"no file {elsewhere}", "the picture where the run had found it", f"if it has moved: {command}")
     if elsewhere.exists() and not Path(source).exists():
         return elsewhere
     # As a string it is named in the record as before; as a path, OmegaConf does not look for interpolations in it.

@@ -1,6 +1,7 @@
 """A large picture, fitted tile by tile: each is a fit of its own, and all have the same number of iterations."""
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ from dip_lightning.runs.curves_csv import read_curves
 from dip_lightning.runs.record import TILE_FOLDERS, Summary, read_summary
 from dip_lightning.runs.run_folder import write_run, write_summary
 from dip_lightning.runs.status import is_finished
+from dip_lightning.runs.trial import try_to_write
+from dip_lightning.system.output import tolerant
 from dip_lightning.system.signals import install_handlers, restore_handlers
 from dip_lightning.workflows.tiled_summary import TiledRun, mean_curves, panels_of, summarise_tiles
 from dip_lightning.workflows.tiles import Tile, Tiles
@@ -60,9 +63,11 @@ def fit_tiles(
         UserError: A setting, a file or the machine does not allow what was asked.
         KeyboardInterrupt: Ctrl-C came before the first iteration of all.
     """
+    if run_folder is not None:
+        try_to_write(run_folder, data.observation.picture)
     run = TiledRun(data.observation, tiles, cap=data.iterations)
     fits = _Fits(data.observation, run_folder, scale, own)
-    console = Console(stderr=True, emoji=False, quiet=not cfg.callbacks.get("fit_progress"))
+    console = Console(file=tolerant(sys.stderr), stderr=True, emoji=False, quiet=not cfg.callbacks.get("fit_progress"))
     try:
         with _stoppable():
             _fit_all(cfg, fits, run, console)
