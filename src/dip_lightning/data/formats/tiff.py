@@ -24,6 +24,7 @@ _REFUSED = {5: "inks (CMYK)", 6: "YCbCr", 8: "CIE L*a*b*", 9: "ICC L*a*b*", 10: 
 _JPEG = (6, 7)  # in which tifffile hands out YCbCr as RGB
 _UNSPECIFIED, _ASSOCIATED, _UNASSOCIATED = 0, 1, 2
 _XMP = 700
+_LARGEST_TILE = 4096  # of a side in pixels; larger ones are of a file that is damaged, and would be written
 # What a writer writes again as it was; all lossless.
 _COMPRESSIONS = (1, 5, 8, 32773, 32946, 34925, 50000)
 
@@ -219,8 +220,11 @@ def _virtual_pages(file: Any, pages: list[Any]) -> int:
     """How many pages there are of which only the first has tags (ImageJ beyond 4 GB, MetaMorph); 0 for none."""
     if len(pages) != 1 or not (file.is_imagej or file.is_shaped or file.is_stk or file.is_lsm):
         return 0
-    series = file.series[0]
-    size, one = int(np.prod(series.shape)), int(np.prod(pages[0].shape))
+    try:
+        shape = file.series[0].shape
+    except Exception:  # a description that is no one's: what is raised depends on where
+        return 0
+    size, one = int(np.prod(shape, dtype=np.int64)), int(np.prod(pages[0].shape, dtype=np.int64))
     return size // one if size > one and size % one == 0 else 0
 
 
@@ -242,6 +246,8 @@ def _check(path: Path, page: Any, pages: int) -> int:
         raise UserError(f"{path} holds samples of {told}", "integers or floats", "convert it first")
     if photometric != _PALETTE and (page.dtype.kind == "b" or page.bitspersample == 1):
         raise UserError(f"{path} is of black and white (1 bit)", "grey, RGB or a palette", "convert it first")
+    if photometric == _PALETTE and page.colormap is None:
+        raise ValueError("a palette without colours")
     if page.samplesperpixel < _COLOURS[photometric] or (photometric == _PALETTE and page.samplesperpixel > 1):
         told = f"{page.samplesperpixel} samples a pixel in {('white is zero', 'grey', 'RGB', 'a palette')[photometric]}"
         raise UserError(f"{path} has {told}", "as many as its colours need", "convert it first")
@@ -264,7 +270,7 @@ def _storage_of(file: Any, page: Any, photometric: int) -> TiffStorage:
         extras=extras,
         compression=compression if compression in _COMPRESSIONS else 8,
         predictor=int(page.predictor) if compression in _COMPRESSIONS and photometric != _PALETTE else 1,
-        tile=tile if tile is not None and all(side % 16 == 0 for side in tile) else None,
+        tile=tile if tile is not None and all(side % 16 == 0 and side <= _LARGEST_TILE for side in tile) else None,
         tags=read_tags(page),
     )
 
