@@ -16,7 +16,7 @@ READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test lint type format schema bench bench-original stopping-report gpu-check gpu-table1 \
-	gpu-structure gpu-precision gpu-stopping-report gpu-bench time-to-quality clean
+	gpu-structure gpu-precision gpu-stopping-report gpu-bench time-to-quality mutants clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -51,6 +51,12 @@ format: setup  ## rewrite the code in the project's style
 
 schema: setup  ## write docs/summary.schema.json, which says what the record of a run holds
 	$(BIN)/python docs/write_schema.py
+
+# Which modules of the package, such as "stopping/sure metrics"; all that mutation/run.py lists.
+MODULE ?=
+mutants: setup  ## change the core in small ways and count how many changes its tests notice (minutes a module; MODULE=metrics)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[mutants]'
+	@$(BIN)/python mutation/run.py $(MODULE)
 
 bench: setup  ## time an iteration against its convolutions, and what the training loop and the stopping rules add to it
 	$(BIN)/python benchmarks/floor.py --size 128 model=unet

@@ -1,9 +1,9 @@
-"""Changes the core in many small ways, and counts how many of these mutants the tests notice.
+"""Changes the core in many small ways, and counts how many of these mutants its tests notice.
 
     python mutation/run.py [MODULE ...]     # make mutants, make mutants MODULE=metrics
 
 Each module is mutated in a copy of the checkout, below outputs/mutants/, and judged by the tests that MODULES names:
-those that are to notice, and fast. mutmut goes on where it was; delete the folder to begin anew.
+those that are to notice, and fast. One that was interrupted goes on; one that is finished begins anew.
 """
 
 import json
@@ -66,10 +66,13 @@ def mutmut() -> None:
 def measure(module: str) -> dict[str, int]:
     """Mutate a module, run its tests for each mutant, and return how many there are of each fate."""
     folder = WORK / module.replace("/", ".")
-    for name in NEEDED:
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
-        if not (folder / name).exists():
-            folder.mkdir(parents=True, exist_ok=True)
+    counts = folder / "mutants" / "mutmut-cicd-stats.json"
+    if counts.exists():
+        shutil.rmtree(folder)
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        for name in NEEDED:
+            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
             copy(ROOT / name, folder / name)
     lists = {
         "source_paths": ["src"],
@@ -87,7 +90,7 @@ def measure(module: str) -> dict[str, int]:
     for arguments in (["run", "--max-children=1"], ["export-cicd-stats"]):
         command = [sys.executable, __file__, "--mutmut", *arguments]
         subprocess.run(command, cwd=folder, env=environment, check=True)
-    counted: dict[str, int] = json.loads((folder / "mutants" / "mutmut-cicd-stats.json").read_text(encoding="utf-8"))
+    counted: dict[str, int] = json.loads(counts.read_text(encoding="utf-8"))
     return counted
 
 

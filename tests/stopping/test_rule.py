@@ -1,11 +1,8 @@
 """What several rules say together, as plain functions of numbers."""
 
 import numpy as np
-import pytest
 
-from dip_lightning.errors import UserError
 from dip_lightning.stopping import choose, disagree, lag_of, patience_after
-from dip_lightning.stopping.rule import check_noise
 
 
 def test_the_middle_pick_is_chosen_whatever_the_names_are() -> None:
@@ -44,10 +41,3 @@ def test_three_picks_may_differ_by_a_factor_of_two_and_two_picks_by_a_fifth() ->
 
 def test_an_average_trails_by_twice_its_memory() -> None:
     assert [lag_of(alpha) for alpha in (0, 0.5, 0.8, 0.99)] == [2, 4, 10, 200]
-
-
-def test_noise_of_one_grey_level_is_noise() -> None:
-    check_noise("sure", 1.0)
-    check_noise("sure", None)
-    with pytest.raises(UserError, match=r"stopping=sure on hardly any noise .*σ = 0\.9.*: expected σ of at least 1 of"):
-        check_noise("sure", 0.94)
