@@ -38,7 +38,7 @@ SETTINGS = ["trainer=cpu", "model=unet", "model.channels=32", "model.levels=4", 
 def fit_tile(observation: Observation, folder: Path, *overrides: str) -> tuple[NDArray[np.floating], dict[str, object]]:
     """Fit a tile, unless that is done; returns its image, (H, W, C), and the summary."""
     cfg = compose_config([*SETTINGS, *overrides, "image.path=null", "callbacks.fit_progress=null"])
-    if not is_finished(folder, cfg) and fit(cfg, folder, image=observation).signal is not None:
+    if not is_finished(folder, cfg, observation.digest) and fit(cfg, folder, image=observation).signal is not None:
         raise SystemExit("interrupted; the same command goes on")
     return read_image(folder / "restored.png").to_unit(), json.loads((folder / "summary.json").read_text())
 

@@ -18,6 +18,7 @@ import shlex
 import statistics
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from omegaconf import DictConfig
 
 from arguments import mistakes_told, naturals, positive, square
 from dip_lightning.config.compose import compose_config
-from dip_lightning.fitting.resume_check import resumable
+from dip_lightning.fitting.resume_check import read_digest, resumable
 from dip_lightning.report.runs import Run, find_runs
 from dip_lightning.runs.status import is_finished
 from dip_lightning.workflows.restore import fit
@@ -80,9 +81,10 @@ def configure(options: argparse.Namespace, setting: str, seed: int) -> DictConfi
 
 def run_fit(folder: Path, cfg: DictConfig) -> Run:
     """Fit, or read what was fitted."""
-    if not is_finished(folder, cfg):
+    digest = partial(read_digest, cfg)
+    if not is_finished(folder, cfg, digest):
         fit(cfg, folder, resume=resumable(folder, cfg))
-    if not is_finished(folder, cfg):
+    if not is_finished(folder, cfg, digest):
         sys.exit("interrupted; the same command goes on")
     (run,) = find_runs([folder])
     return run

@@ -40,6 +40,17 @@ def test_a_record_tells_what_became_of_the_run(tmp_path: Path, record: Any, stat
 def test_other_pixels_are_another_run_whatever_the_date(tiny_fit: Callable[..., FitResult], tmp_path: Path) -> None:
     digest = tiny_fit(run_folder=tmp_path).summary["digest"]
     cfg = compose_config(TINY_UNET)
-    assert is_finished(tmp_path, cfg)
-    assert is_finished(tmp_path, cfg, digest=digest)
-    assert not is_finished(tmp_path, cfg, digest=digest[::-1])
+    assert is_finished(tmp_path, cfg, digest)
+    assert is_finished(tmp_path, cfg, lambda: digest)
+    assert not is_finished(tmp_path, cfg, digest[::-1])
+    assert not is_finished(tmp_path, cfg, lambda: "")  # a picture that cannot be read
+    assert is_finished(tmp_path, cfg, lambda: None)  # one that is gone
+
+
+def test_a_picture_is_read_only_where_all_else_is_finished(tiny_fit: Callable[..., FitResult], tmp_path: Path) -> None:
+    def read() -> str:
+        raise AssertionError
+
+    tiny_fit(run_folder=tmp_path)
+    assert not is_finished(tmp_path, compose_config([*TINY_UNET, "lr=0.02"]), read)
+    assert not is_finished(tmp_path / "none", compose_config(TINY_UNET), read)

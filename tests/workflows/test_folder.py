@@ -60,11 +60,38 @@ def test_a_second_start_passes_over_what_is_there(dip: Dip, photos: Path, tmp_pa
     assert told.code == 0
     assert "2 of 2 pictures restored, 2 of them before." in told.out
     assert before == {name: (run / "summary.json").stat().st_mtime_ns for name, run in runs(tmp_path).items()}
-    # A picture that was changed since is restored again; other settings have a place of their own.
-    later = (runs(tmp_path)["b.jpg"] / "summary.json").stat().st_mtime + 10
-    os.utime(photos / "b.jpg", (later, later))
+    # A picture that is another one now is restored again, however old its file is, and one of the same pixels is not.
+    later = (runs(tmp_path)["a :cat:.PNG"] / "summary.json").stat().st_mtime + 10
+    os.utime(photos / "a :cat:.PNG", (later, later))
+    Image.new("RGB", (40, 32), (90, 20, 60)).save(photos / "b.jpg")
+    os.utime(photos / "b.jpg", (0, 0))
     assert "2 of 2 pictures restored, 1 of them before." in dip(*SETTINGS).out
+    after = {name: (run / "summary.json").stat().st_mtime_ns for name, run in runs(tmp_path).items()}
+    assert {name for name, stamp in after.items() if stamp != before[name]} == {"b.jpg"}
+    # Other settings have a place of their own.
     assert "2 of 2 pictures restored." in dip(*SETTINGS, "seed=5").out
+
+
+def test_another_picture_does_not_go_on_with_what_was_begun(
+    dip: Dip, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (photos / "c.png").unlink()
+    (photos / "a :cat:.PNG").unlink()
+    average = OutputEMA.on_train_batch_end
+
+    def interrupt(self: OutputEMA, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        average(self, trainer, module, outputs, batch, batch_idx)
+        if batch_idx == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(OutputEMA, "on_train_batch_end", interrupt)
+        assert dip(*SETTINGS).code == 130
+    Image.new("RGB", (40, 32), (90, 20, 60)).save(photos / "b.jpg")
+    os.utime(photos / "b.jpg", (0, 0))
+    told = dip(*SETTINGS)
+    assert told.code == 0, told.out
+    assert "1 of 1 pictures restored." in told.out
 
 
 def test_an_interrupted_folder_goes_on_where_it_was(

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from PIL import Image
 
 from dip_lightning.callbacks import PeakPSNR
 from dip_lightning.config.compose import compose_config, config_folder
+from dip_lightning.fitting.resume_check import read_digest
 from dip_lightning.module import DeepImagePrior
 from dip_lightning.runs.status import fingerprint, is_finished
 from dip_lightning.workflows.restore import fit
@@ -161,6 +163,15 @@ def test_a_sweep_begun_under_numbers_goes_on(dip: Dip, tmp_path: Path) -> None:
     # Another sweep in the same folder is no such one.
     assert dip("-m", *TINY_UNET, "seed=7,8", f"hydra.sweep.dir={sweep}").code == 0
     assert sorted(path.name for path in sweep.iterdir() if path.is_dir()) == ["0", "1", "2", "seed=7", "seed=8"]
+def test_a_sweep_does_a_job_anew_of_another_picture_however_old_its_file_is(dip: Dip, tmp_path: Path) -> None:
+    Image.linear_gradient("L").resize((32, 32)).save(tmp_path / "one.png")
+    sweep = ("-m", *(o for o in TINY_UNET if "crop" not in o), "image.path=one.png", "seed=0")
+    dip(*sweep)
+    assert "finished before" in dip(*sweep).out
+    Image.radial_gradient("L").resize((32, 32)).save(tmp_path / "one.png")
+    os.utime(tmp_path / "one.png", (0, 0))
+    assert "finished before" not in dip(*sweep).out
+    assert "finished before" in dip(*sweep).out
 
 
 def test_a_sweep_goes_on_inside_the_job_that_was_killed(
@@ -194,16 +205,29 @@ def test_a_sweep_goes_on_inside_the_job_that_was_killed(
 def test_a_run_counts_as_finished_only_for_its_own_settings_and_picture(tmp_path: Path) -> None:
     picture = tmp_path / "picture.png"
     Image.linear_gradient("L").save(picture)
-    cfg = compose_config([*TINY_UNET, f"image.path={picture}", "stopping=none"])
+    settings = [*TINY_UNET, f"image.path={picture}", "stopping=none"]
     run = tmp_path / "run"
-    assert not is_finished(run, cfg)
-    fit(cfg, run)
-    assert is_finished(run, cfg)
-    assert is_finished(run, compose_config([*TINY_UNET, f"image.path={picture}", "stopping=none", "logger=none"]))
-    assert not is_finished(run, compose_config([*TINY_UNET, f"image.path={picture}", "stopping=none", "lr=0.02"]))
-    later = (run / "summary.json").stat().st_mtime + 10
-    os.utime(picture, (later, later))
-    assert not is_finished(run, cfg)
+
+    def finished(*overrides: str) -> bool:
+        cfg = compose_config([*settings, *overrides])
+        return is_finished(run, cfg, partial(read_digest, cfg))
+
+    assert not finished()
+    fit(compose_config(settings), run)
+    assert finished()
+    assert finished("logger=none")
+    assert not finished("lr=0.02")
+    # Whatever the dates of files are, their pixels are compared.
+    written = (run / "summary.json").stat().st_mtime
+    os.utime(picture, (written + 10, written + 10))
+    assert finished()
+    Image.radial_gradient("L").save(picture)
+    os.utime(picture, (written - 10, written - 10))
+    assert not finished()
+    picture.write_text("no picture")
+    assert not finished()
+    picture.unlink()
+    assert finished()
 
 
 def test_the_fingerprint_is_of_what_decides_the_result() -> None:

@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import time
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
@@ -150,16 +151,22 @@ def _run(cfg: DictConfig) -> int:
     return code
 
 
+def _read_digest(cfg: DictConfig) -> str | None:
+    """Read the picture; only of a job that is finished by all else, since torch is loaded for it."""
+    with without_collection():
+        from dip_lightning.fitting.resume_check import read_digest
+
+    return read_digest(cfg)
+
+
 def _fit(cfg: DictConfig, run_folder: Path, sweep: HydraConf | None) -> int:
     """Run one fit and print its table (of a sweep's job, a line), or fit a folder; returns the exit code."""
     if isinstance(cfg.image.path, str) and cfg.image.path and Path(cfg.image.path).is_dir():
-        if sweep is not None and is_finished(run_folder, cfg):
-            return 0
         return _fit_folder(cfg, run_folder)
     with hold(run_folder):  # whatever is asked of it below holds until the fit has ended
         # A job that was sent back to the queue starts its commands again, also those that were through.
         again = sweep is not None or is_requeued()
-        if again and is_finished(run_folder, cfg):
+        if again and is_finished(run_folder, cfg, partial(_read_digest, cfg)):
             print(f"{'' if sweep is None else f'{_job_title(sweep)}: '}finished before: {run_folder}")
             return 0
         if cfg.image.page == "all" or cfg.image.bands == "each":

@@ -11,10 +11,11 @@ from omegaconf import DictConfig, OmegaConf
 from dip_lightning.config.settings import WITHOUT_INFLUENCE, flatten
 from dip_lightning.data import SAMPLE_PREFIX, Observation
 from dip_lightning.errors import UserError
-from dip_lightning.fitting.build import Fit
+from dip_lightning.fitting.build import Fit, Sources, build_data
+from dip_lightning.fitting.own import Own
 from dip_lightning.runs.checkpoint_file import CheckpointContent, FitDescription, find_checkpoint, read_checkpoint
 
-__all__ = ["check_same_fit", "describe_fit", "resumable"]
+__all__ = ["check_same_fit", "describe_fit", "read_digest", "resumable"]
 
 # How a picture is named that is no file.
 _KINDS: Mapping[type, str] = {np.ndarray: "array", Observation: "tile"}
@@ -81,7 +82,13 @@ def check_same_fit(state: CheckpointContent, about: FitDescription, path: Path) 
         raise UserError(f"{path} is after all {done} iterations", "some to be left", f"try iterations={2 * done}")
 
 
-def resumable(run_folder: Path, cfg: DictConfig, *, image: Source = None, clean: Source = None) -> Path | None:
+def resumable(
+    run_folder: Path,
+    cfg: DictConfig,
+    *,
+    image: Source = None,
+    clean: str | Path | NDArray[np.generic] | None = None,
+) -> Path | None:
     """Tell whether a run folder holds the beginning of a fit, with the same settings and of the same picture.
 
     Args:
@@ -107,10 +114,36 @@ def resumable(run_folder: Path, cfg: DictConfig, *, image: Source = None, clean:
         return checkpoint if same and left and state["digest"] == image.digest else None
     before = {name: _absolute(source, state["current_folder"]) for name, source in state["sources"].items()}
     sources = {name: _absolute(source, Path.cwd()) for name, source in _sources(settings, image, clean).items()}
-    written = checkpoint.stat().st_mtime
-    files = [Path(source) for source in sources.values() if source is not None]
-    changed = any(file.is_file() and file.stat().st_mtime > written for file in files)
-    return checkpoint if same and left and before == sources and not changed else None
+    if not (same and left and before == sources):
+        return None
+    return checkpoint if read_digest(cfg, image=image, clean=clean) in (state["digest"], None) else None
+
+
+def read_digest(
+    cfg: DictConfig,
+    *,
+    image: str | Path | NDArray[np.generic] | None = None,
+    clean: str | Path | NDArray[np.generic] | None = None,
+) -> str | None:
+    """Read what would be fitted, and return the digest of its pixels.
+
+    Args:
+        cfg: The composed configuration.
+        image: What is fitted instead of ``cfg.image.path``.
+        clean: What it is measured against instead of ``cfg.image.clean``.
+
+    Returns:
+        The digest; empty where a picture cannot be read, None where its file is gone.
+    """
+    given: Sources = {name: source for name, source in (("path", image), ("clean", clean)) if source is not None}
+    named = {"path": cfg.image.path, "clean": cfg.image.clean} | given
+    files = [Path(str(source)) for source in named.values() if isinstance(source, (str, Path))]
+    if any(not str(file).startswith(SAMPLE_PREFIX) and not file.exists() for file in files):
+        return None
+    try:
+        return build_data(cfg, given, Own()).observation.digest
+    except UserError:
+        return ""
 
 
 def _model_first(key: str) -> tuple[bool, str]:

@@ -2,14 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
 from dip_lightning.config.settings import WITHOUT_INFLUENCE, flatten
-from dip_lightning.runs.record import RECORD, Summary, read_summary
+from dip_lightning.runs.record import Summary, read_summary
 
 __all__ = ["RunStatus", "fingerprint", "is_finished", "read_status", "status_of"]
 
@@ -55,33 +55,22 @@ def read_status(run_folder: Path) -> RunStatus:
         return RunStatus.UNRECORDED
 
 
-def is_finished(
-    run_folder: Path,
-    cfg: DictConfig,
-    pictures: Iterable[str | Path | None] | None = None,
-    *,
-    digest: str | None = None,
-) -> bool:
+def is_finished(run_folder: Path, cfg: DictConfig, digest: str | Callable[[], str | None]) -> bool:
     """Tell whether a run folder holds the finished run of a configuration, so that it need not be done again.
 
     Args:
         run_folder: Where the run would be written.
         cfg: The composed configuration.
-        pictures: What is fitted and measured against, where it is not what ``cfg`` names. Files that are younger than
-            the record are taken for others.
-        digest: Of the observation, where its pixels are known; it is then compared, and no file is asked.
+        digest: Of the observation, or what reads it, which is asked last: whatever the dates of the files are, other
+            pixels are another run. None where the pictures are gone, and so cannot be others.
     """
     if not read_status(run_folder).is_end:
         return False
     summary = read_summary(run_folder)
     if summary.get("fingerprint") != fingerprint(cfg) or not any(run_folder.glob("restored.*")):
         return False
-    if digest is not None:
-        return summary.get("digest") == digest
-    named = (cfg.image.path, cfg.image.clean) if pictures is None else pictures
-    files = [Path(str(picture)) for picture in named if picture is not None]
-    written = (run_folder / RECORD).stat().st_mtime
-    return not any(file.is_file() and file.stat().st_mtime > written for file in files)
+    present = digest if isinstance(digest, str) else digest()
+    return present is None or summary.get("digest") == present
 
 
 def fingerprint(cfg: DictConfig) -> str:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -12,7 +13,7 @@ from rich.markup import escape
 
 from dip_lightning.errors import UserError
 from dip_lightning.fitting.fit import FitResult
-from dip_lightning.fitting.resume_check import resumable
+from dip_lightning.fitting.resume_check import read_digest, resumable
 from dip_lightning.names import printable
 from dip_lightning.runs.lock import HeldError, hold
 from dip_lightning.runs.record import Summary, is_worse, read_summary
@@ -92,7 +93,7 @@ def find_pictures(folder: Path) -> list[Path]:
 def restore_folder(cfg: DictConfig, run_folder: Path, console: Console | None = None) -> FolderResult:
     """Fit every picture of the folder that ``cfg.image.path`` names; one that fails does not stop the others.
 
-    A picture that has a finished run in ``run_folder``, younger than itself, is passed over, and one that another run
+    A picture that has a finished run in ``run_folder``, of the same pixels, is passed over, and one that another run
     is fitting there at this moment is left to that: the same command started twice shares the pictures.
 
     Args:
@@ -140,11 +141,12 @@ def _restore_one(
     cfg: DictConfig, picture: Path, place: Path, clean: Path | None, title: str, result: FolderResult, console: Console
 ) -> None:
     """Fit one picture of a folder, unless that has been done, and note what became of it."""
-    if is_finished(place, cfg, (picture, None if clean is None else clean / picture.name)):
+    truth = None if clean is None else clean / picture.name
+    if is_finished(place, cfg, partial(read_digest, cfg, image=picture, clean=truth)):
         result.find(picture.name, place)
         return
     try:
-        fitted = _fit_one(cfg, picture, place, clean, title)
+        fitted = _fit_one(cfg, picture, place, truth, title)
     except UserError as error:
         result.failed[picture.name] = str(error)
         return
@@ -174,9 +176,8 @@ def tell_one(console: Console, title: str, summary: Summary) -> None:
     )
 
 
-def _fit_one(cfg: DictConfig, picture: Path, place: Path, clean: Path | None, title: str) -> FitResult:
+def _fit_one(cfg: DictConfig, picture: Path, place: Path, truth: Path | None, title: str) -> FitResult:
     """Fit one picture of a folder."""
-    truth = None if clean is None else clean / picture.name
     if truth is not None and not truth.is_file():
         raise UserError(f"no clean picture {truth}", "one for each picture in image.clean", "add it")
     one = deepcopy(cfg)

@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from dip_lightning.data import SUFFIXES, Picture
 from dip_lightning.data.cropping import crop_picture, read_source, resize_picture
 from dip_lightning.data.image_io import STACKS, write_image, write_pages
 from dip_lightning.errors import UserError
-from dip_lightning.fitting.resume_check import resumable
+from dip_lightning.fitting.resume_check import read_digest, resumable
 from dip_lightning.runs.atomic import atomic_write
 from dip_lightning.runs.status import is_finished
 from dip_lightning.workflows.folder import FolderResult, tell_one
@@ -38,7 +39,7 @@ class _Part:
 def restore_parts(cfg: DictConfig, run_folder: Path, console: Console | None = None) -> FolderResult:
     """Fit every page of a file, or every band by itself, and write one file of all.
 
-    A part that has a finished run in ``run_folder``, younger than the file, is passed over.
+    A part that has a finished run in ``run_folder``, of the same pixels, is passed over.
 
     Args:
         cfg: The composed configuration, with ``image.page=all`` or ``image.bands=each``.
@@ -57,7 +58,7 @@ def restore_parts(cfg: DictConfig, run_folder: Path, console: Console | None = N
     samples: dict[_Part, NDArray[Any]] = {}
     for number, part in enumerate(parts, 1):
         one, place = _settings_of(cfg, part), run_folder / _FOLDER / part.name
-        if is_finished(place, one):
+        if is_finished(place, one, partial(read_digest, one)):
             result.find(part.name, place)
             (restored,) = place.glob("restored.*")
             samples[part] = read_source(restored, bands=part.bands).samples

@@ -182,7 +182,7 @@ class _Fits:
         """Fit a tile, or read what is there of it."""
         observation = self._observation.cropped(tile.top, tile.left, tile.height, tile.width, self.scale)
         folder = None if self._run_folder is None else self._run_folder / kind / tile.name
-        if folder is not None and is_finished(folder, cfg, digest=observation.digest):
+        if folder is not None and is_finished(folder, cfg, observation.digest):
             return self._read(folder, found=True)
         one = deepcopy(cfg)
         if one.callbacks.get("fit_progress"):
