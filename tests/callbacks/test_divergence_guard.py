@@ -83,6 +83,13 @@ def test_spoiled_weights_are_restored_at_the_next_iteration(kind: str) -> None:
     assert all(torch.isfinite(b).all() for b in parts.module.prior.network.buffers() if b.is_floating_point())
 
 
+def test_weights_that_were_restored_are_not_measured_as_those_of_the_iteration() -> None:
+    parts = run(Fault({40}, "dead"), "callbacks.peak_psnr.eval_every=7")
+    assert guard_of(parts).restored_at == [41]
+    measured = parts.module.curves.block()["psnr_eval"]
+    assert np.flatnonzero(np.isfinite(measured)).tolist() == [6, 13, 20, 27, 34, 48, 55, 59]
+
+
 def test_spoiled_gradients_are_gone_at_the_next_iteration() -> None:
     parts = run(Fault({40}, "nan in gradients"))
     assert guard_of(parts).restored_at == [41]

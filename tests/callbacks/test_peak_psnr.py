@@ -6,15 +6,18 @@ import pytorch_lightning as pl
 import torch
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
-from dip_lightning.callbacks import PeakPSNR
+from dip_lightning import Prior, Problem
+from dip_lightning.callbacks import OutputEMA, PeakPSNR
 from dip_lightning.config.compose import compose_config
 from dip_lightning.curves import Curves
 from dip_lightning.fitting.build import build_fit
 from dip_lightning.fitting.fit import FitResult
 from dip_lightning.module import DeepImagePrior
 from dip_lightning.precision import Precision
+from dip_lightning.priors import Perturbed
 from dip_lightning.runs.peaks import find_peak
 from tests.conftest import TINY_UNET
+from tests.small import fit, network, picture
 
 
 class Reference(pl.Callback):
@@ -40,15 +43,15 @@ class Reference(pl.Callback):
 @pytest.mark.parametrize("model", ["unet", "resunet"])
 def test_every_iteration_agrees_with_torchmetrics(model: str) -> None:
     cfg = compose_config([*TINY_UNET, f"model={model}", "iterations=20"])
-    fit = build_fit(cfg, None, Precision("32-true"), {})
+    parts = build_fit(cfg, None, Precision("32-true"), {})
     reference = Reference()
-    fit.trainer.callbacks.append(reference)  # type: ignore[attr-defined]
-    fit.trainer.fit(fit.module)
-    curves = fit.module.curves.block()
+    parts.trainer.callbacks.append(reference)  # type: ignore[attr-defined]
+    parts.trainer.fit(parts.module)
+    curves = parts.module.curves.block()
     for name, expected in reference.curves.items():
         assert len(expected) == 20
         np.testing.assert_allclose(curves[name], expected, atol=1e-4)
-    measured = fit.find(PeakPSNR)
+    measured = parts.find(PeakPSNR)
     assert measured is not None
     assert measured.peaks["averaged"] == find_peak(curves["psnr_averaged"])
     assert measured.peaks["one_pass"] == find_peak(curves["psnr_one_pass"])
@@ -65,12 +68,23 @@ def test_evaluation_mode_is_measured_at_its_cadence_and_changes_nothing(tiny_fit
         assert np.array_equal(curve, often[name]), name
 
 
+def test_the_output_in_evaluation_mode_is_of_the_iteration_that_it_stands_beside() -> None:
+    # Without dropout, batch statistics and perturbation both modes give the same output of the same weights.
+    clean = picture()
+    callbacks = [OutputEMA(), PeakPSNR(eval_every=3)]
+    module = fit(Problem(clean, clean), Prior(network(), input_channels=4, policy=Perturbed(0)), callbacks)
+    curves = module.curves.block()
+    measured = np.isfinite(curves["psnr_eval"])
+    assert np.flatnonzero(measured).tolist() == [2, 5, 7]
+    np.testing.assert_allclose(curves["psnr_eval"][measured], curves["psnr_one_pass"][measured], rtol=1e-6)
+
+
 def test_evaluation_mode_has_no_dropout_and_no_perturbation() -> None:
     cfg = compose_config([*TINY_UNET, "dropout=0.5"])
-    fit = build_fit(cfg, None, Precision("32-true"), {})
-    fit.trainer.fit(fit.module)
-    assert torch.equal(fit.module.evaluate(), fit.module.evaluate())
-    assert fit.module.prior.network.training
+    parts = build_fit(cfg, None, Precision("32-true"), {})
+    parts.trainer.fit(parts.module)
+    assert torch.equal(parts.module.evaluate(), parts.module.evaluate())
+    assert parts.module.prior.network.training
 
 
 def test_without_a_clean_image_nothing_is_invented(tiny_fit: Callable[..., FitResult]) -> None:

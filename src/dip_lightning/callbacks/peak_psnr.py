@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 
 from dip_lightning.checks import check_integer
 from dip_lightning.metrics import psnr
@@ -32,6 +33,19 @@ class PeakPSNR(pl.Callback):
         self.eval_every = check_integer("callbacks.peak_psnr.eval_every", eval_every, 0, example=100)
         self.peaks: dict[str, CurvePeak] = {}
 
+    def on_before_optimizer_step(  # type: ignore[override]
+        self, trainer: pl.Trainer, pl_module: DeepImagePrior, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Record the output in evaluation mode when it is time: with the weights of this iteration, before the step."""
+        clean, curves, iterate = pl_module.problem.clean, pl_module.curves, pl_module.iterate
+        done = iterate.iteration + 1
+        if clean is None or not self.eval_every or (done % self.eval_every and done != curves.iterations):
+            return
+        value = psnr(pl_module.evaluate(), clean)
+        if iterate.diverged is not None:  # the weights may be restored by now, and are not of this iteration
+            value = torch.where(iterate.diverged, torch.nan, value)
+        curves.record("psnr_eval", iterate.iteration, value)
+
     def on_train_batch_end(  # type: ignore[override]
         self, trainer: pl.Trainer, pl_module: DeepImagePrior, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -44,9 +58,6 @@ class PeakPSNR(pl.Callback):
         curves.record("psnr_one_pass", iteration, psnr(iterate.one_pass, clean))
         if iterate.averaged is not None:
             curves.record("psnr_averaged", iteration, psnr(iterate.averaged, clean))
-        last = iteration + 1 == curves.iterations
-        if self.eval_every and ((iteration + 1) % self.eval_every == 0 or last):
-            curves.record("psnr_eval", iteration, psnr(pl_module.evaluate(), clean))
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: DeepImagePrior) -> None:  # type: ignore[override]
         """Find the peak of each curve: ``one_pass``, ``averaged`` and ``eval`` where measured."""
