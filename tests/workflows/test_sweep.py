@@ -163,6 +163,8 @@ def test_a_sweep_begun_under_numbers_goes_on(dip: Dip, tmp_path: Path) -> None:
     # Another sweep in the same folder is no such one.
     assert dip("-m", *TINY_UNET, "seed=7,8", f"hydra.sweep.dir={sweep}").code == 0
     assert sorted(path.name for path in sweep.iterdir() if path.is_dir()) == ["0", "1", "2", "seed=7", "seed=8"]
+
+
 def test_a_sweep_does_a_job_anew_of_another_picture_however_old_its_file_is(dip: Dip, tmp_path: Path) -> None:
     Image.linear_gradient("L").resize((32, 32)).save(tmp_path / "one.png")
     sweep = ("-m", *(o for o in TINY_UNET if "crop" not in o), "image.path=one.png", "seed=0")
