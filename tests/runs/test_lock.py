@@ -124,7 +124,7 @@ def test_a_sweep_that_is_started_twice_is_shared(dip: Dip, tmp_path: Path) -> No
     sweep = ["-m", *TINY_UNET, "seed=1,2", "hydra.sweep.dir=sweep"]
     with held_elsewhere(tmp_path / "sweep" / "0") as process:
         told = dip(*sweep)
-        assert (told.code, f"job 0: passed over, since process {process.pid}" in told.out) == (0, True), told
+        assert (told.code, f": passed over, since process {process.pid}" in told.out) == (0, True), told
     assert not (tmp_path / "sweep" / "0" / "summary.json").exists()
     assert (tmp_path / "sweep" / "1" / "summary.json").exists()
     told = dip(*sweep)

@@ -54,7 +54,7 @@ def test_a_figure_or_a_logger_that_fails_at_the_end_loses_no_fit(
         raise RuntimeError("latex could not be found")
 
     monkeypatch.setattr(figures, "draw_curves", fail)
-    monkeypatch.setattr("pytorch_lightning.loggers.TensorBoardLogger.log_hyperparams", fail)
+    monkeypatch.setattr("dip_lightning.fitting.tensorboard.run_figures", fail)
     restore(ARRAY, run_folder=tmp_path, iterations=3, overrides=OVERRIDES)
     assert (tmp_path / "restored.png").exists()
     assert (tmp_path / "summary.json").exists()

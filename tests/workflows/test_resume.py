@@ -203,7 +203,7 @@ def test_a_fit_that_was_killed_before_its_first_checkpoint_begins_anew(
     assert dip("resume=run").code == 0
     assert results(tmp_path / "run") == uninterrupted()
     events = EventAccumulator(str(tmp_path / "run"), size_guidance={"scalars": 0}).Reload()
-    assert [event.step for event in events.Scalars("loss")] == list(range(60))
+    assert [event.step for event in events.Scalars("training/loss")] == list(range(60))
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "gone"])
@@ -316,7 +316,7 @@ def test_a_finished_run_says_so_and_can_have_more_iterations(
         "callbacks.detection=null", "callbacks.peak_psnr.eval_every=0", "iterations=80"
     )
     events = EventAccumulator(str(tmp_path / "run"), size_guidance={"scalars": 0}).Reload()
-    assert [event.step for event in events.Scalars("loss")] == list(range(80))
+    assert [event.step for event in events.Scalars("training/loss")] == list(range(80))
 
 
 @pytest.mark.parametrize(

@@ -247,7 +247,7 @@ def test_a_killed_run_goes_on_with_the_tiles_that_are_missing(dip: Dip, tmp_path
     process = dip_process(*base, "iterations=100", "callbacks.checkpoint.iterations=20", cwd=tmp_path)
     assert process.stderr is not None
     for line in process.stderr:
-        if line.startswith("tile 1/2: "):
+        if line.startswith("tile 1/2 at row 0, column 0: "):
             break
     process.kill()
     process.communicate(timeout=60)
@@ -258,7 +258,7 @@ def test_a_killed_run_goes_on_with_the_tiles_that_are_missing(dip: Dip, tmp_path
     assert "leave it out" in dip(f"resume={run}", "iterations=200").err
     told = dip(f"resume={run}")
     assert told.code == 0, told.err
-    assert "tile 1/2: finished before" in told.err
+    assert "tile 1/2 at row 0, column 0: finished before" in told.err
     after = stamps(run)
     assert {name: after[name] for name in before} == before
     whole = tmp_path / "whole"

@@ -5,7 +5,7 @@ import logging
 import shlex
 import signal
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from dip_lightning.callbacks import Checkpoint, Detection, DivergenceGuard, FitP
 from dip_lightning.callbacks.fit_state import capture
 from dip_lightning.compilation import compilation_error
 from dip_lightning.config.build import build
-from dip_lightning.data import Observation, Picture
+from dip_lightning.data import Observation
 from dip_lightning.errors import UserError
 from dip_lightning.fitting.build import Fit, Sources, build_fit
 from dip_lightning.fitting.isolation import isolated
@@ -26,6 +26,7 @@ from dip_lightning.fitting.memory import check_memory, is_out_of_memory
 from dip_lightning.fitting.outcome import FitOutcome, to_image
 from dip_lightning.fitting.own import Own
 from dip_lightning.fitting.removed import with_brightness
+from dip_lightning.fitting.result import FitResult
 from dip_lightning.fitting.resume_check import check_same_fit, describe_fit
 from dip_lightning.fitting.selection import select
 from dip_lightning.fitting.summary import summarise
@@ -39,7 +40,7 @@ from dip_lightning.runs.checkpoint_file import (
     read_checkpoint,
     remove_checkpoints,
 )
-from dip_lightning.runs.record import RECORD, Summary, is_worse
+from dip_lightning.runs.record import RECORD
 from dip_lightning.runs.run_folder import check_room
 from dip_lightning.runs.trial import try_to_write
 from dip_lightning.system import environment
@@ -48,38 +49,6 @@ from dip_lightning.system.loggers import close_loggers, kept_open
 __all__ = ["FitResult", "clear_run_folder", "fit_picture"]
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class FitResult:
-    """What a fit hands back.
-
-    Attributes:
-        picture: The restored picture, like the one that was given; of a whole problem, with 16 bits a sample.
-        output: The same, (H, W, C), before it was rounded and clipped: the ends of ``summary["range"]`` are 0 and 1.
-        curves: One array an iteration, by the names of ``curves.csv``; NaN where nothing was measured.
-        summary: The content of ``summary.json``.
-        run_folder: Where the files are, or None where none were written.
-        signal: The number of the signal that ended the fit early, or None.
-    """
-
-    picture: Picture
-    output: NDArray[np.floating]
-    curves: dict[str, NDArray[np.floating]]
-    summary: Summary
-    run_folder: Path | None
-    signal: int | None = None
-
-    @property
-    def is_worse(self) -> bool:
-        """Whether the result is worse than what was given, after enough iterations for it to be better."""
-        return is_worse(self.summary)
-
-    @property
-    def image(self) -> NDArray[np.unsignedinteger]:
-        """The restored image: (H, W) grey or (H, W, 3) RGB, of the type that was given, without alpha."""
-        samples = self.picture.samples
-        return samples[:, :, 0] if samples.shape[2] == 1 else samples
 
 
 def fit_picture(
