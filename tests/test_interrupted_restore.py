@@ -62,6 +62,19 @@ def test_ctrl_c_before_the_first_iteration_leaves_ctrl_c_as_it_was() -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_a_second_ctrl_c_ends_it_at_once() -> None:
+    class Twice(Raise):
+        def on_train_batch_end(self, *arguments: Any) -> None:
+            for _ in range(2):
+                super().on_train_batch_end(*arguments)
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt) as interrupt:
+        run(Twice(signal.SIGINT))
+    assert interrupt.value.result is None  # type: ignore[attr-defined]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
 def test_a_handler_of_the_callers_gets_the_signal_after_the_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     got: list[int] = []
 

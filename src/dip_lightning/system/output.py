@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO, cast
 
+from dip_lightning.names import printable
+
 __all__ = ["open_streams", "open_what_is_closed", "tolerant", "tolerate_broken_output"]
 
 
@@ -93,7 +95,7 @@ class _Tolerant:
                 self._stream.write(text)
             except UnicodeEncodeError:
                 encoding = self._stream.encoding
-                self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+                self._stream.write(printable(text).encode(encoding, "backslashreplace").decode(encoding))
         except (OSError, ValueError):  # the latter where Python has closed it
             self._give_up()
         return len(text)
