@@ -122,13 +122,13 @@ def test_a_folder_that_is_started_twice_is_shared(dip: Dip, tmp_path: Path) -> N
 
 def test_a_sweep_that_is_started_twice_is_shared(dip: Dip, tmp_path: Path) -> None:
     sweep = ["-m", *TINY_UNET, "seed=1,2", "hydra.sweep.dir=sweep"]
-    with held_elsewhere(tmp_path / "sweep" / "0") as process:
+    with held_elsewhere(tmp_path / "sweep" / "seed=1") as process:
         told = dip(*sweep)
         assert (told.code, f": passed over, since process {process.pid}" in told.out) == (0, True), told
-    assert not (tmp_path / "sweep" / "0" / "summary.json").exists()
-    assert (tmp_path / "sweep" / "1" / "summary.json").exists()
+    assert not (tmp_path / "sweep" / "seed=1" / "summary.json").exists()
+    assert (tmp_path / "sweep" / "seed=2" / "summary.json").exists()
     told = dip(*sweep)
-    assert (told.code, "job 1: finished before" in told.out) == (0, True)
+    assert (told.code, "job 1 (seed=2): finished before" in told.out) == (0, True)
 
 
 def test_a_refused_setting_leaves_no_folder_behind(dip: Dip, tmp_path: Path) -> None:
