@@ -103,3 +103,14 @@ def test_jpeg_compresses_the_nearest_of_256_levels() -> None:
 def test_a_value_without_sense_is_refused(kind: Callable[..., Any], options: dict[str, Any], named: str) -> None:
     with pytest.raises(UserError, match=named):
         kind(**options)
+
+
+def test_jpeg_compresses_each_band_of_a_picture_that_is_no_colour_by_itself() -> None:
+    rng = np.random.default_rng(0)
+    bands = rng.uniform(0, 1, (16, 24, 5))
+    compressed = JpegCompression(30)(bands)
+    assert compressed.shape == bands.shape
+    for band in range(5):
+        assert np.array_equal(compressed[:, :, [band]], JpegCompression(30)(bands[:, :, [band]]))
+    colour = bands[:, :, :3]  # whose channels share what JPEG keeps at half the resolution
+    assert not np.array_equal(JpegCompression(30)(colour), compressed[:, :, :3])
