@@ -37,9 +37,9 @@ def restore(
     """Restore one image.
 
     Args:
-        image: An image file, or samples (H, W), or (H, W, C) with 1 to 4 channels (the second or fourth is alpha),
-            uint8 or uint16. It is taken as corrupted already, unless a ``degradation`` is given. None where a whole
-            ``problem`` is given.
+        image: An image file, or samples (H, W), or (H, W, C), integers or floats, masked where they were lost, as NaN
+            are. Of uint8 and uint16 with 2 or 4 channels the last is alpha, all others are bands. It is taken as
+            corrupted already, unless a ``degradation`` is given. None where a whole ``problem`` is given.
         clean: The clean image, if there is one, for measuring.
         run_folder: Where to write the files that the command line writes; None writes nothing.
         progress: Whether to show the progress bar.

@@ -71,7 +71,7 @@ def _compare(restored: str, clean: str | None, noisy: str | None, out: Path | No
     fitted_name, fitted = next(iter(pictures.items()))
     scale = find_range(fitted)
     fitted = replace(fitted, scale=scale)
-    images = {name: range_of_clean(fitted, one).to_unit(one.samples) for name, one in pictures.items()}
+    images = {name: range_of_clean(fitted, one).to_unit(one.filled()) for name, one in pictures.items()}
     shapes = {name: image.shape for name, image in images.items()}
     if len(set(shapes.values())) > 1:
         told = ", ".join(f"{name} {h}x{w} with {c} channel{'s' * (c > 1)}" for name, (h, w, c) in shapes.items())

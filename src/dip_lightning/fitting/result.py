@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +39,7 @@ class FitResult:
         return is_worse(self.summary)
 
     @property
-    def image(self) -> NDArray[np.unsignedinteger]:
-        """The restored image: (H, W) grey or (H, W, 3) RGB, of the type that was given, without alpha."""
+    def image(self) -> NDArray[Any]:
+        """The restored image: (H, W) grey or (H, W, C), of the type that was given, without alpha."""
         samples = self.picture.samples
         return samples[:, :, 0] if samples.shape[2] == 1 else samples

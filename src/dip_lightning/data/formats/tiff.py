@@ -233,6 +233,9 @@ def _check(path: Path, page: Any, pages: int) -> int:
     if page.imagewidth * page.imagelength > LARGEST_AREA or page.size > 4 * LARGEST_AREA:
         size = f"{page.imagelength}x{page.imagewidth} pixels of {page.samplesperpixel} samples"
         raise UserError(f"{path} of {size}", "an image of less than 178 megapixels", "crop it first")
+    largest = max(page.imagewidth * page.imagelength, _LARGEST_TILE**2)
+    if page.is_tiled and page.tilewidth * page.tilelength > 4 * largest:
+        raise ValueError(f"tiles of {page.tilelength}x{page.tilewidth} pixels")
     photometric = int(page.photometric)
     if photometric == _YCBCR and int(page.compression) in _JPEG:
         photometric = _RGB
