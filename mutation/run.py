@@ -64,7 +64,10 @@ def mutmut() -> None:
 
 
 def measure(module: str) -> dict[str, int]:
-    """Mutate a module, run its tests for each mutant, and return how many there are of each fate."""
+    """Mutate a module, run its tests for each mutant, and return how many there are of each fate.
+
+    What mutmut says is in ``mutmut.log`` beside the copy, and ``mutmut results`` tells there who survived.
+    """
     folder = WORK / module.replace("/", ".")
     counts = folder / "mutants" / "mutmut-cicd-stats.json"
     if counts.exists():
@@ -89,7 +92,8 @@ def measure(module: str) -> dict[str, int]:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
     for arguments in (["run", "--max-children=1"], ["export-cicd-stats"]):
         command = [sys.executable, __file__, "--mutmut", *arguments]
-        subprocess.run(command, cwd=folder, env=environment, check=True)
+        with (folder / "mutmut.log").open("a", encoding="utf-8") as log:
+            subprocess.run(command, cwd=folder, env=environment, check=True, stdout=log, stderr=log)
     counted: dict[str, int] = json.loads(counts.read_text(encoding="utf-8"))
     return counted
 

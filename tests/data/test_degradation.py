@@ -78,6 +78,13 @@ def test_speckle_grows_with_the_brightness() -> None:
     assert bright.std() == pytest.approx(0.05, rel=0.02)
 
 
+@pytest.mark.parametrize("bands", [2, 4])
+def test_jpeg_compresses_bands_each_by_itself(bands: int) -> None:
+    clean = np.random.default_rng(0).random((16, 24, bands))
+    expected = [JpegCompression(50)(clean[:, :, [band]]) for band in range(bands)]
+    assert np.array_equal(JpegCompression(50)(clean), np.concatenate(expected, axis=2))
+
+
 def test_jpeg_is_worse_at_lower_quality() -> None:
     clean = np.random.default_rng(0).random((64, 64, 3))
     errors = [np.square(JpegCompression(quality)(clean) - clean).mean() for quality in (5, 40, 95)]

@@ -119,6 +119,19 @@ def test_the_shape_that_was_told_stays() -> None:
     assert problem.replace(target=Y + 0.1).shape == (3, 2 * SIDE, 2 * SIDE)
 
 
+def test_what_is_fixed_in_the_image_is_put_into_it_and_does_not_count_in_its_range() -> None:
+    fixed = torch.where(WHOLE.expand_as(Y) == 1, torch.nan, 2.0)
+    problem = Problem(Y, fixed=fixed).replace(target=Y + 0.1)
+    free = WHOLE.bool().expand_as(Y)
+    assert torch.equal(problem.complete(X), torch.where(free, X, 2.0))
+    assert torch.equal(torch.stack(problem.extremes(problem.complete(X))), torch.stack(X[free].aminmax()))
+    plain = Problem(Y)
+    assert plain.complete(X) is X
+    assert torch.equal(torch.stack(plain.extremes(X)), torch.stack(X.aminmax()))
+    with pytest.raises(UserError):
+        Problem(Y, fixed=fixed[..., :8])
+
+
 @pytest.mark.parametrize("name", ["observation", "clean", "target"])
 def test_an_image_of_whole_numbers_is_refused(name: str) -> None:
     images = {"observation": Y, name: (255 * Y).byte()}

@@ -142,6 +142,7 @@ def test_sure_perturbs_what_is_fitted_in_proportion_to_the_noise() -> None:
 def test_sure_cannot_judge_a_picture_without_noise_from_pixel_to_pixel() -> None:
     with pytest.raises(UserError, match=r"stopping=sure .*σ = 0\.3.*stopping=holdout"):
         FakeFit(np.zeros((1, 1, 16, 16)), 0.3).prepare(Sure())
+    FakeFit(np.zeros((1, 1, 16, 16)), 1.0).prepare(Sure())
 
 
 def test_held_out_pixels_need_no_strength_of_the_noise() -> None:
