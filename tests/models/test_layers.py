@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from dip_lightning.models import DeepDecoder, ResNet, ResUNet, UNet
 from dip_lightning.models.layers import PointwiseSampling, conv
 
 
@@ -39,3 +40,19 @@ for channels in (3, 4, 8, 15):
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("make", [UNet, ResNet, ResUNet, DeepDecoder])
+def test_an_image_is_not_rounded_to_sixteen_bits(make: type[nn.Module], kind: torch.dtype) -> None:
+    torch.manual_seed(0)
+    size = {"num_blocks": 1} if make is ResNet else {"levels": 2}
+    network = make(channels=8, input_channels=4, **size).eval()
+    logits: list[torch.Tensor] = []
+    network.head.register_forward_hook(lambda _, __, given: logits.append(given))
+    with torch.no_grad(), torch.autocast("cpu", kind):
+        image = network(torch.rand(1, 4, 16, 16))
+    assert logits[0].dtype is kind
+    assert image.dtype is torch.float32
+    assert not torch.equal(image, image.to(kind).float())
+    assert torch.equal(image, torch.sigmoid(logits[0].float())[..., : image.shape[2], : image.shape[3]])

@@ -102,15 +102,26 @@ class Picture:
         """
         return self._with(image, self._held())
 
+    def as_held(self, image: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return what is left of an image in the samples of a picture like this one: clipped to its type, and rounded.
+
+        Args:
+            image: (H, W, C), 0 and 1 being the ends of ``scale``; of any height and width.
+        """
+        return self.scale.to_unit(self._samples_of(image))
+
     def _with(self, image: NDArray[np.floating], held: NDArray[np.bool_] | None) -> "Picture":
+        samples = self._samples_of(image)
+        return replace(self, samples=samples if held is None else np.where(held, self.samples, samples))
+
+    def _samples_of(self, image: NDArray[np.floating]) -> NDArray[Any]:
         samples = self.scale.to_samples(image)
         if np.issubdtype(self.samples.dtype, np.integer):
             samples = np.rint(np.clip(samples, self.limits.low, self.limits.high))
         elif self.samples.dtype != np.float64:
             limits = np.finfo(self.samples.dtype)
             samples = np.clip(samples, limits.min, limits.max)  # a value that overflows would be lost
-        samples = samples.astype(self.samples.dtype)
-        return replace(self, samples=samples if held is None else np.where(held, self.samples, samples))
+        return samples.astype(self.samples.dtype)
 
     def _held(self) -> NDArray[np.bool_] | None:
         """Where samples are handed back as they were."""

@@ -40,9 +40,12 @@ from dip_lightning.problems.operators.operator import FunctionOperator
 from dip_lightning.system import environment
 from dip_lightning.system.randomness import drawn_with, seed_all_else
 
-__all__ = ["Fit", "Sources", "build_data", "build_fit"]
+__all__ = ["PROBLEM", "Fit", "Sources", "build_data", "build_fit"]
 
 Part = TypeVar("Part")
+
+# What a record names instead of a file where a whole problem was given.
+PROBLEM = "problem"
 
 # File names or samples to take instead of those of the configuration, by its keys: ``path`` and ``clean``.
 Sources = dict[str, str | Path | NDArray[np.generic]]
@@ -262,7 +265,7 @@ def _observation_of(problem: Problem) -> Observation:
         noisy=noisy,
         clean=None if problem.clean is None else problem.clean.detach().double().cpu(),
         picture=Picture(np.zeros((height, width, channels), np.uint16)),
-        source="problem",
+        source=PROBLEM,
         sigma=sigma,
         sigma_source="estimated" if problem.sigma is None else "given",
         sigma_estimated=estimated,

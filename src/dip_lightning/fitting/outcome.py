@@ -68,12 +68,12 @@ class FitOutcome:
             observation=to_image(self.fit.data.observation.noisy),
             summary=self.summary,
             curves=self.curves,
-            panels=_panels(self.fit, self.selection),
+            panels=_panels(self.fit, self.selection, self.summary["selected"]["psnr"]),
         )
 
 
-def _panels(fit: Fit, selection: Selection) -> dict[str, NDArray[np.float64]]:
-    """The images of ``comparison.png`` by their titles."""
+def _panels(fit: Fit, selection: Selection, restored: float | None) -> dict[str, NDArray[np.float64]]:
+    """The images of ``comparison.png`` by their titles; the PSNR of the restored picture is told."""
     observation, last = fit.data.observation, last_outputs(fit.module)
     images = {"observation": observation.noisy}
     if selection.iteration == fit.module.iterate.iteration:
@@ -85,7 +85,8 @@ def _panels(fit: Fit, selection: Selection) -> dict[str, NDArray[np.float64]]:
     for name, image in images.items():
         title = name
         if observation.clean is not None and image.shape == observation.clean.shape:
-            title += f", {float(psnr(image.double().cpu(), observation.clean)):.2f} dB"
+            own = float(psnr(image.double().cpu(), observation.clean))
+            title += f", {restored if image is selection.image and restored is not None else own:.2f} dB"
         panels[title] = to_image(image)
     if observation.clean is not None:
         panels["clean image"] = to_image(observation.clean)

@@ -4,9 +4,13 @@ from collections.abc import Iterable, Iterator
 from signal import Signals
 from typing import Any, NotRequired, TypedDict, cast
 
+import torch
+from torch import Tensor
+
 from dip_lightning.callbacks import Detection, DivergenceGuard, Interrupt, OutputEMA, PeakPSNR
 from dip_lightning.data import Observation, Picture
-from dip_lightning.fitting.build import Fit
+from dip_lightning.fitting.build import PROBLEM, Fit
+from dip_lightning.fitting.outcome import to_image
 from dip_lightning.fitting.removed import Removed, is_doubtful, measure_removed
 from dip_lightning.fitting.selection import Selection
 from dip_lightning.metrics import psnr
@@ -100,10 +104,12 @@ def summarise(fit: Fit, selection: Selection, seconds: float, *, out_of_memory: 
     measured = fit.find(PeakPSNR)
     peaks = {} if measured is None else {name: peak.as_summary() for name, peak in measured.peaks.items()}
     averaged = peaks.get("averaged")
-    clean, quality, noisy = module.problem.clean, None, None
+    clean, quality, gap, noisy = module.problem.clean, None, None, None
     if clean is not None:
-        quality, seen = float(psnr(selection.image.to(clean), clean)), module.problem.observation
+        quality, seen = _quality(observation, selection.image), module.problem.observation
         noisy = float(psnr(seen, clean)) if seen.shape == clean.shape else None
+    if clean is not None and averaged is not None:  # of outputs, as the curve that the peak is of
+        gap = averaged["peak_psnr"] - float(psnr(selection.image.to(clean), clean))
     interrupt, data_term = fit.find(Interrupt), module.problem.data_term
     term = getattr(data_term, "__name__", type(data_term).__name__)
     removed = measure_removed(
@@ -116,7 +122,7 @@ def summarise(fit: Fit, selection: Selection, seconds: float, *, out_of_memory: 
         "reason": _reason(fit, iterations),
         "unsure": None if detection is None else _doubt(detection, observation, data_term),
         "psnr": quality,
-        "gap_db": None if averaged is None or quality is None else averaged["peak_psnr"] - quality,
+        "gap_db": gap,
         "picks": {} if detection is None else detection.picks(),
         "abstained": {} if detection is None else detection.abstained,
         "cap": fit.data.iterations,
@@ -164,6 +170,16 @@ def summarise(fit: Fit, selection: Selection, seconds: float, *, out_of_memory: 
         "digest": observation.digest,
         "fingerprint": settings.fingerprint,
     }
+
+
+def _quality(observation: Observation, image: Tensor) -> float | None:
+    """The PSNR in dB of the picture that is handed back, clipped and rounded; of a whole problem, of its output."""
+    if observation.clean is None:
+        return None
+    output = observation.completed(to_image(image))
+    if observation.source != PROBLEM:
+        output = observation.picture.as_held(output)
+    return float(psnr(torch.from_numpy(output), observation.clean[0].permute(1, 2, 0)))
 
 
 def summarise_range(observation: Observation) -> RangeSummary:

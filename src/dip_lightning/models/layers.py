@@ -98,8 +98,21 @@ def _layout(x: Tensor) -> torch.memory_format:
 
 DROPOUT_KINDS: dict[str, Callable[[float], nn.Module]] = {"element": Dropout, "channel": ChannelDropout}
 
+
+class Sigmoid(nn.Sigmoid):
+    """``nn.Sigmoid``, computed in float32 at least.
+
+    In bf16, which has eight bits of mantissa, the values of an image would be steps of half a grey level of 255 from
+    0.25 on, and of a whole one from 0.5 on.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map (N, C, H, W), of whatever type a convolution gives under autocast, to (0, 1)."""
+        return torch.sigmoid(input if input.dtype == torch.float64 else input.float())
+
+
 # What stands behind the last convolution. Without a sigmoid the values are not bounded.
-OUTPUTS: dict[str, Callable[[], nn.Module]] = {"sigmoid": nn.Sigmoid, "linear": nn.Identity}
+OUTPUTS: dict[str, Callable[[], nn.Module]] = {"sigmoid": Sigmoid, "linear": nn.Identity}
 
 
 # oneDNN, which computes convolutions on CPUs, writes past its memory in the backward pass of a strided 1×1 convolution

@@ -58,8 +58,9 @@ class StoppingSummary(TypedDict):
         iteration: Whose output is handed back.
         reason: Why the fit ended, in one sentence.
         unsure: Why the choice should not be trusted, in one sentence; None where nothing says so.
-        psnr: Of what is handed back, in dB; None without a clean image.
-        gap_db: How far that lies below the peak of the averaged output.
+        psnr: Of the picture that is handed back, clipped and rounded as it is, in dB; None without a clean image. JPEG
+            and a palette lose a little more.
+        gap_db: How far the output that it was made of lies below the peak of the averaged output.
         picks: The iteration that each rule picked, by its name; of tiles, that of each tile that was asked.
         abstained: What rules that could not judge would have needed, by their names.
         cap: The most iterations that the fit might have had.

@@ -1,7 +1,7 @@
 """What a picture that is fitted tile by tile has reached: put together, measured, and summarised."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -96,7 +96,8 @@ def summarise_tiles(cfg: DictConfig, run: TiledRun, part: Summary) -> Summary:
     quality, noisy = None, None
     if run.observation.clean is not None:
         clean = _whole(run.observation.clean)
-        quality, seen = _psnr(run.blended, clean), _whole(run.observation.noisy)
+        quality = _psnr(run.blended, clean, run.observation.picture.as_held)
+        seen = _whole(run.observation.noisy)
         noisy = _psnr(seen, clean) if seen.shape == clean.shape else None
     picks = {f"tile {name}": summary["stopping"]["iteration"] for name, summary in run.pilots.items()}
     rules = [summary["stopping"]["rule"] for summary in run.pilots.values()]
@@ -240,8 +241,12 @@ def _enlarged(observation: Observation) -> NDArray[np.float64]:
     return seen if times == 1 else seen.repeat(times, axis=0).repeat(times, axis=1)
 
 
-def _psnr(image: NDArray[np.floating], clean: NDArray[np.float64]) -> float:
-    """PSNR in dB of two images (H, W, C), a few rows at a time."""
-    starts = range(0, len(image), _ROWS)
-    total = sum(float(np.square(image[at : at + _ROWS] - clean[at : at + _ROWS]).sum()) for at in starts)
+def _psnr(
+    image: NDArray[np.floating],
+    clean: NDArray[np.float64],
+    hold: Callable[[NDArray[np.floating]], NDArray[np.floating]] = np.asarray,
+) -> float:
+    """PSNR in dB of two images (H, W, C), a few rows at a time: of what ``hold`` leaves of the first."""
+    rows = [slice(at, at + _ROWS) for at in range(0, len(image), _ROWS)]
+    total = sum(float(np.square(hold(image[part]) - clean[part]).sum()) for part in rows)
     return math.inf if total == 0 else -10 * math.log10(total / clean.size)
