@@ -32,7 +32,7 @@ def test_a_fit_ends_when_it_has_fallen_below_its_peak_and_hands_the_peak_back(
     assert stopping["rule"] == "past_peak"
     assert "stopping rules" not in str(result.summary["remarks"])  # it does not doubt what it handed back
     assert stopping["iteration"] == peak + 5
-    assert stopping["psnr"] == pytest.approx(float(curve[peak]), abs=1e-3)
+    assert stopping["psnr"] == pytest.approx(float(curve[peak]), abs=0.01)  # of the file, which is rounded
 
 
 def test_without_a_clean_picture_it_says_what_it_needs(tiny_fit: Callable[..., FitResult]) -> None:

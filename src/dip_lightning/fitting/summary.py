@@ -179,7 +179,8 @@ def _quality(observation: Observation, image: Tensor) -> float | None:
     output = observation.completed(to_image(image))
     if observation.source != PROBLEM:
         output = observation.picture.as_held(output)
-    return float(psnr(torch.from_numpy(output), observation.clean[0].permute(1, 2, 0)))
+    # What lies beyond the range is handed through, and not judged.
+    return float(psnr(torch.from_numpy(output), torch.from_numpy(observation.completed(to_image(observation.clean)))))
 
 
 def summarise_range(observation: Observation) -> RangeSummary:
