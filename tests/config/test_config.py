@@ -60,6 +60,7 @@ CHANGES: dict[str, tuple[Any, ...]] = {
     "image.bands": ("[0,2]",),
     "image.lost": ("keep", [*TINY_UNET, FILE]),
     "image.range": ("[20,230]",),
+    "problem.noise": ("white", [*TINY_UNET, "degradation=jpeg", "image.crop=48"]),
     "problem.factor": (4, [*TINY_UNET, "problem=downsample"]),
     "regularizers.tv.weight": (1, [*TINY_UNET, "regularizers=tv"]),
     "regularizers.tv.kind": ("isotropic", [*TINY_UNET, "regularizers=tv"]),

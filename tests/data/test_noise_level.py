@@ -125,4 +125,5 @@ def test_noise_that_neighbours_share_is_told_from_white_noise(sample: str) -> No
     assert all(is_correlated(JpegCompression(quality)(noisy)) for quality in (40, 75, 90))
     picture = (JpegCompression(75)(noisy) * 255).round().astype(np.uint8)
     assert load_observation(picture, NoDegradation()).correlated
-    assert not load_observation(picture, NoDegradation(), sigma=20).correlated
+    assert load_observation(picture, NoDegradation(), sigma=20).correlated
+    assert not load_observation(picture, NoDegradation(), noise="white").correlated

@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dip_lightning.checks import check_number
 from dip_lightning.data.beyond import degrade, fixed_pixels
 from dip_lightning.data.cropping import (
     SAMPLE_PREFIX,
@@ -23,7 +22,8 @@ from dip_lightning.data.cropping import (
     with_lost,
 )
 from dip_lightning.data.degradation import DefaultNoise, Degradation, NoDegradation
-from dip_lightning.data.noise_level import clipped_noise, estimate_noise, is_correlated
+from dip_lightning.data.noise_level import clipped_noise
+from dip_lightning.data.noise_model import NoiseModel, observed_noise
 from dip_lightning.data.own_range import WorkingRange, choose_range, range_of_clean
 from dip_lightning.data.picture import Picture
 from dip_lightning.errors import UserError
@@ -54,7 +54,7 @@ class Observation:
         sigma_source: Where σ comes from: ``"given"``, ``"added"`` (with the noise) or ``"estimated"`` from ``noisy``.
         sigma_estimated: σ as estimated from ``noisy``.
         sigma_in_force: What the fit reckons with: σ, or what clipping to black and white left of noise that was told.
-        correlated: Whether neighbouring pixels seem to share their noise; only asked where σ is estimated.
+        noise: What the noise is like: how neighbours and colours share it, and how it grows with brightness.
         data_term: The name of the data term that suits the noise.
         range: Which sample values are 0 and 1. All that is told of 255, and the peak of each PSNR, count on it.
         known: 1 where a pixel of y lies in the range, 0 where beyond, (1, 1, H_y, W_y); None where all lie in it. What
@@ -72,12 +72,17 @@ class Observation:
     sigma_source: str
     sigma_estimated: float
     sigma_in_force: float
-    correlated: bool
+    noise: NoiseModel
     data_term: str
     range: WorkingRange
     known: Tensor | None = None
     fixed: Tensor | None = None
     measured: Tensor | None = None
+
+    @property
+    def correlated(self) -> bool:
+        """Whether neighbouring pixels share their noise."""
+        return not self.noise.is_white
 
     @property
     def beyond(self) -> int:
@@ -128,7 +133,7 @@ class Observation:
         kind = {1: "grey", 3: "colour"}.get(channels, f"{channels} channels")
         large = "" if self.noisy.shape[1:] == self.picture_shape else f" of {self.picture.height}x{self.picture.width}"
         scale = "" if self.range.source == "type" else f"{self.range.describe(self.beyond)}, "
-        noise = f"noise σ = {self.sigma:.1f} of 255 ({self.sigma_source})"
+        noise = f"noise σ = {self.sigma:.1f} of 255 ({self.sigma_source}){self.noise.describe_shared()}"
         notes = "".join(f"; {note}" for note in self.picture.notes)
         return f"{Path(self.source).name}: {height}x{width}{large}, {kind}, {scale}{noise}{notes}"
 
@@ -156,6 +161,7 @@ def load_observation(
     bands: Sequence[int] | str | None = None,
     lost: str = "fill",
     operator: "Operator | None" = None,
+    noise: str | None = None,
 ) -> Observation:
     """Read a picture, choose a part of it, and make an observation of it unless it is one.
 
@@ -174,6 +180,7 @@ def load_observation(
         bands: Which bands are fitted, from 0; None for all. The others are handed through as they are.
         lost: What becomes of samples that were lost (NaN, masked, no data): ``"fill"`` or ``"keep"``.
         operator: How y arises from the image, before noise is added; None for the identity.
+        noise: What the noise is like: None to estimate it, ``"white"``, or an ``.npy`` file with its autocorrelation.
 
     Returns:
         The observation.
@@ -217,13 +224,8 @@ def load_observation(
             measured = None if measured is None else (_observe(measured, operator) > _WHOLLY).astype(np.float64)
     beyond: NDArray[np.bool_] = np.any((exact < 0) | (exact > 1), axis=2)
     noisy, inside = degrade(exact, degradation, beyond)
-    estimated = estimate_noise(inside)
-    if sigma is not None:
-        level, origin = check_number("image.sigma", sigma, 0, 255, example=25), "given"
-    elif degradation.sigma is not None:
-        level, origin = degradation.sigma, "added"
-    else:
-        level, origin = estimated, "estimated"
+    model, estimated = observed_noise(inside, degradation.sigma if sigma is None else sigma, sigma is None, noise)
+    level, origin = model.level, model.source
     # Noise that was not clipped leaves the range; what was clipped lies at its ends. An estimate is of what is left.
     low, high = inside.min(), inside.max()
     clipped = origin != "estimated" and low >= 0 and high <= 1 and (low == 0 or high == 1)
@@ -237,7 +239,7 @@ def load_observation(
         sigma_source=origin,
         sigma_estimated=estimated,
         sigma_in_force=clipped_noise(inside, level) if clipped else level,
-        correlated=origin == "estimated" and is_correlated(inside),
+        noise=model,
         data_term=degradation.data_term,
         range=chosen,
         measured=None if measured is None else _to_tensor(measured),

@@ -35,6 +35,7 @@ class ImageSource:
         bands: Sequence[int] | str | None = None,
         lost: str = "fill",
         operator: "Operator | None" = None,
+        noise: str | None = None,
     ) -> None:
         """Keep the settings; nothing is read yet.
 
@@ -52,6 +53,7 @@ class ImageSource:
             bands: Which bands are fitted, from 0.
             lost: What becomes of samples that were lost.
             operator: How the observation arises from the image.
+            noise: What the noise is like, if you know.
 
         Raises:
             UserError: The number of iterations is not positive, or beyond ten million.
@@ -70,6 +72,7 @@ class ImageSource:
             "bands": bands,
             "lost": lost,
             "operator": operator,
+            "noise": noise,
         }
         self._observation: Observation | None = None
 

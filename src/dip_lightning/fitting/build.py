@@ -25,6 +25,7 @@ from dip_lightning.config.messages import of_unknown_keys
 from dip_lightning.config.targets import find_target, is_trusted
 from dip_lightning.data import ImageSource, Observation, Picture, ValueRange
 from dip_lightning.data.noise_level import estimate_noise
+from dip_lightning.data.noise_model import white_noise
 from dip_lightning.data.own_range import WorkingRange
 from dip_lightning.errors import UserError
 from dip_lightning.fitting.optimization import optimizer_factory, scheduler_factory
@@ -158,6 +159,7 @@ def build_data(cfg: DictConfig, pictures: Sources, own: Own) -> ImageSource:
         degradation=build(cfg.degradation),
         iterations=cfg.iterations,
         operator=operator if isinstance(operator, Operator) else FunctionOperator(operator),
+        noise=cfg.problem.get("noise"),
         **pictures,
     )
     if isinstance(own.problem, Problem):
@@ -238,6 +240,7 @@ def _build_problem(cfg: DictConfig, observation: Observation, own: Own) -> Probl
         fixed=fixed,
         regularizers=terms,
         sigma=observation.sigma_in_force,
+        noise=observation.noise,
         shape=observation.picture_shape,
     )
 
@@ -252,7 +255,12 @@ def build_operator(cfg: DictConfig, own: Own) -> Any:
     """Build the forward operator, or take the one that was given."""
     if isinstance(own.problem, Problem):
         return own.problem.operator
-    return build(cfg.problem) if own.problem is None else own.problem
+    if own.problem is not None:
+        return own.problem
+    settings = cfg.problem.copy()
+    OmegaConf.set_struct(settings, False)
+    settings.pop("noise", None)  # which is the observation's
+    return build(settings)
 
 
 def _observation_of(problem: Problem) -> Observation:
@@ -261,16 +269,17 @@ def _observation_of(problem: Problem) -> Observation:
     estimated = estimate_noise(noisy[0].permute(1, 2, 0).numpy())
     channels, height, width = problem.shape
     sigma = estimated if problem.sigma is None else problem.sigma
+    origin = "estimated" if problem.sigma is None else "given"
     return Observation(
         noisy=noisy,
         clean=None if problem.clean is None else problem.clean.detach().double().cpu(),
         picture=Picture(np.zeros((height, width, channels), np.uint16)),
         source=PROBLEM,
         sigma=sigma,
-        sigma_source="estimated" if problem.sigma is None else "given",
+        sigma_source=origin,
         sigma_estimated=estimated,
         sigma_in_force=sigma,
-        correlated=False,
+        noise=problem.noise or white_noise(sigma, noisy.shape[1], origin),
         data_term=getattr(problem.data_term, "__name__", type(problem.data_term).__name__),
         range=WorkingRange(ValueRange(0, 1), "type", None),
     )

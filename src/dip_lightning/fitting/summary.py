@@ -10,6 +10,7 @@ from torch import Tensor
 from dip_lightning.callbacks import Detection, DivergenceGuard, Interrupt, OutputEMA, PeakPSNR
 from dip_lightning.data import Observation, Picture
 from dip_lightning.fitting.build import PROBLEM, Fit
+from dip_lightning.fitting.observed import summarise_noise, summarise_range
 from dip_lightning.fitting.outcome import to_image
 from dip_lightning.fitting.removed import Removed, is_doubtful, measure_removed
 from dip_lightning.fitting.selection import Selection
@@ -17,7 +18,6 @@ from dip_lightning.metrics import psnr
 from dip_lightning.problems.data_terms import l1
 from dip_lightning.problems.problem import DataTerm
 from dip_lightning.runs.record import (
-    RangeSummary,
     Remedy,
     RemovedSummary,
     SelectedSummary,
@@ -27,7 +27,7 @@ from dip_lightning.runs.record import (
 )
 from dip_lightning.system import environment
 
-__all__ = ["interrupted_by", "summarise", "summarise_ending", "summarise_range", "tell_notes"]
+__all__ = ["interrupted_by", "summarise", "summarise_ending", "tell_notes"]
 
 
 class _Ending(TypedDict):
@@ -146,6 +146,7 @@ def summarise(fit: Fit, selection: Selection, seconds: float, *, out_of_memory: 
         "sigma_source": observation.sigma_source,
         "sigma_estimated": observation.sigma_estimated,
         "sigma_in_force": observation.sigma_in_force,
+        "noise": summarise_noise(observation),
         "range": summarise_range(observation),
         "data_term": term,
         "input_noise_std": module.prior.policy.std,
@@ -181,21 +182,6 @@ def _quality(observation: Observation, image: Tensor) -> float | None:
         output = observation.picture.as_held(output)
     # What lies beyond the range is handed through, and not judged.
     return float(psnr(torch.from_numpy(output), torch.from_numpy(observation.completed(to_image(observation.clean)))))
-
-
-def summarise_range(observation: Observation) -> RangeSummary:
-    """Compose what a record says of the range that a picture was fitted in.
-
-    Args:
-        observation: The picture.
-    """
-    values = observation.range.values
-    return {
-        "low": values.low,
-        "high": values.high,
-        "source": observation.range.source,
-        "beyond": observation.beyond,
-    }
 
 
 def _gave_up(guard: DivergenceGuard | None) -> bool:

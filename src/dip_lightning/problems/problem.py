@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from dip_lightning.checks import check_callable, check_kind, check_number
+from dip_lightning.data.noise_model import NoiseModel
 from dip_lightning.errors import UserError
 from dip_lightning.metrics import psnr
 from dip_lightning.problems.data_terms import mse
@@ -35,6 +36,7 @@ class Problem(nn.Module):
         data_term: Loss of A(x) against y, one value a sample; see :mod:`dip_lightning.problems.data_terms`.
         regularizers: Terms on x alone by name, each with its weight in it; of shape ().
         sigma: Standard deviation of the noise on the scale 0 to 255; None where it is not known.
+        noise: What neighbours and colours share of it; None for nothing.
         shape: (C, H, W) of x.
     """
 
@@ -61,6 +63,7 @@ class Problem(nn.Module):
         target: Tensor | None = None,
         used: Tensor | None = None,
         fixed: Tensor | None = None,
+        noise: NoiseModel | None = None,
     ) -> None:
         """Put the problem together.
 
@@ -76,6 +79,7 @@ class Problem(nn.Module):
             target: What to compare with instead of the observation.
             used: Which samples are compared.
             fixed: What is known of x.
+            noise: See the attributes.
 
         Raises:
             UserError: The shapes do not fit together, no sample is known, or an object is of another kind.
@@ -88,7 +92,7 @@ class Problem(nn.Module):
             check_number("sigma", sigma, 0, example=25)
         seen = _shape(observation)
         self.operator = operator if operator is not None else Identity()
-        self.data_term, self.sigma = data_term, sigma
+        self.data_term, self.sigma, self.noise = data_term, sigma, noise
         self.regularizers = dict(regularizers or {})
         # Terms may hold tensors of their own, which must move along.
         self._terms = nn.ModuleList(term for term in self.regularizers.values() if isinstance(term, nn.Module))
@@ -147,6 +151,7 @@ class Problem(nn.Module):
             shape=self.shape,
             target=self.target if target is None else target,
             fixed=self.fixed,
+            noise=self.noise,
         )
 
     def complete(self, image: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ __all__ = [
     "RECORD",
     "TILE_FOLDERS",
     "CurveSummary",
+    "NoiseSummary",
     "RangeSummary",
     "Remedy",
     "RemovedSummary",
@@ -98,6 +99,26 @@ class RangeSummary(TypedDict):
     beyond: int
 
 
+class NoiseSummary(TypedDict):
+    """What the noise was taken for: standard deviations on the scale 0 to 255, of all and of each channel.
+
+    Variance ``intercept`` + ``slope`` · brightness in squares of [0, 1]; correlation of neighbours ``across`` and
+    ``down``, the distance in pixels that a quarter of it ``reach``es, and the correlation of the channels (C, C).
+    ``source`` is ``estimated``, ``given`` or ``added``.
+    """
+
+    level: float
+    sigma: list[float]
+    intercept: float
+    slope: float
+    across: float
+    down: float
+    reach: int
+    colors: list[list[float]]
+    white: bool
+    source: str
+
+
 class RemovedSummary(TypedDict):
     """What was removed, the observation minus the result as it would be seen, over the samples that were fitted.
 
@@ -159,6 +180,7 @@ class Summary(TypedDict):
     sigma_source: str
     sigma_estimated: float
     sigma_in_force: float
+    noise: NoiseSummary
     range: RangeSummary
     data_term: str
     input_noise_std: float | None

@@ -10,8 +10,9 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from dip_lightning.data import Observation
+from dip_lightning.fitting.observed import summarise_noise, summarise_range
 from dip_lightning.fitting.removed import combine, is_doubtful
-from dip_lightning.fitting.summary import interrupted_by, summarise_ending, summarise_range, tell_notes
+from dip_lightning.fitting.summary import interrupted_by, summarise_ending, tell_notes
 from dip_lightning.runs.record import StoppingSummary, Summary
 from dip_lightning.runs.status import fingerprint
 from dip_lightning.stopping import disagree
@@ -117,6 +118,7 @@ def summarise_tiles(cfg: DictConfig, run: TiledRun, part: Summary) -> Summary:
     whole: Summary = {
         **part,
         **summarise_ending(stopping, cfg.select, noisy, run.signal, _course(run), _averaging(run), removed),
+        "noise": summarise_noise(run.observation),
         "range": summarise_range(run.observation),
         "height": run.tiles.height,
         "width": run.tiles.width,
