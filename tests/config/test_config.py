@@ -60,7 +60,7 @@ CHANGES: dict[str, tuple[Any, ...]] = {
     "image.bands": ("[0,2]",),
     "image.lost": ("keep", [*TINY_UNET, FILE]),
     "image.range": ("[20,230]",),
-    "problem.noise": ("white", [*TINY_UNET, "degradation=jpeg", "image.crop=48"]),
+    "problem.noise": ("NOISE",),
     "problem.factor": (4, [*TINY_UNET, "problem=downsample"]),
     "regularizers.tv.weight": (1, [*TINY_UNET, "regularizers=tv"]),
     "regularizers.tv.kind": ("isotropic", [*TINY_UNET, "regularizers=tv"]),
@@ -290,6 +290,9 @@ def test_every_key_has_an_effect(key: str, tmp_path: Path) -> None:
     if value == "CLEAN":
         Image.fromarray(np.full((512, 512, 3), 90, np.uint8)).save(tmp_path / "clean.png")
         value = tmp_path / "clean.png"
+    if value == "NOISE":
+        np.save(tmp_path / "shared.npy", np.outer([0.5, 1, 0.5], [0.5, 1, 0.5]))
+        value = tmp_path / "shared.npy"
     if key in ("callbacks.divergence_guard.max_restores", "callbacks.divergence_guard.escalate"):
         base += ["callbacks.divergence_guard.max_drop_db=0.000001", "iterations=40"]
     assert fingerprint([*base, f"{key}={value}"], tmp_path / "after") != without_change(tuple(base))

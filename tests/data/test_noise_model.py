@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import convolve
+from scipy.ndimage import convolve, gaussian_filter
 from skimage import data
 
 from dip_lightning.data.flat_blocks import read_spectrum
@@ -122,3 +122,13 @@ def test_another_level_keeps_what_is_shared(clean: NDArray[np.float64]) -> None:
         (model.intercept + model.slope * 0.5) * (20 / model.level) ** 2
     )
     assert NoiseModel((0.0,), 0, 0, np.ones((1, 1)), np.eye(1), "estimated").with_level(5, "given").sigma == (5,)
+
+
+def test_a_smooth_picture_with_lost_pixels_is_not_taken_for_noise() -> None:
+    generator = np.random.default_rng(0)
+    clean = gaussian_filter(generator.random((32, 32)), 3, mode="wrap")
+    clean = 0.2 + 0.6 * (clean - clean.min()) / np.ptp(clean)
+    clean[generator.random(clean.shape) < 0.01] = 1
+    model = estimate_model(clean[..., None])
+    assert model.is_white
+    assert model.level < 1

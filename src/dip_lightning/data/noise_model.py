@@ -27,6 +27,10 @@ _FARTHEST = 4
 # noise that is shared by next neighbours alone it finds up to 0.2 at a distance of 4.
 _INDEPENDENT = 0.25
 
+# Neighbours share up to 0.8 of the noise of a developed photograph. What changes less from pixel to pixel is picture:
+# a smooth one with a few lost pixels, say, in which there is no block without any picture.
+_PICTURE = 0.9
+
 
 @dataclass(frozen=True)
 class NoiseModel:
@@ -157,7 +161,8 @@ def estimate_model(image: NDArray[np.floating]) -> NoiseModel:
 
     White noise by :func:`~dip_lightning.data.noise_level.estimate_noise`, from the finest wavelet coefficients; noise
     that neighbours share, of which little is in these, from the flattest blocks,
-    see :func:`~dip_lightning.data.flat_blocks.read_spectrum`.
+    see :func:`~dip_lightning.data.flat_blocks.read_spectrum`. Where what was found there is as smooth as a picture,
+    white noise again.
 
     Args:
         image: (H, W, C) in [0, 1].
@@ -168,6 +173,8 @@ def estimate_model(image: NDArray[np.floating]) -> NoiseModel:
     spectrum = read_spectrum(image)
     variances = spectrum.variance.mean(axis=(1, 2))
     autocorrelation = _autocorrelation(spectrum.variance.mean(axis=0))
+    if autocorrelation[_FARTHEST, _FARTHEST + 1] + autocorrelation[_FARTHEST + 1, _FARTHEST] > 2 * _PICTURE:
+        return white_noise(estimate_noise(image), channels, "estimated")
     design = np.stack([np.ones_like(spectrum.brightness), spectrum.brightness], axis=1)
     (intercept, slope), _ = nnls(design, spectrum.level)
     if len(spectrum.level) == 1:
