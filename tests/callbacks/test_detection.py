@@ -330,3 +330,17 @@ def test_of_noise_that_neighbours_share_it_is_told_unless_the_absolute_error_is_
         stopping = restore_fit(cfg, image=shared).summary["stopping"]
         assert "It stopped by itself" in stopping["reason"]
         assert ("Neighbouring" in str(stopping["unsure"])) is told
+
+
+def test_of_noise_that_neighbours_share_the_rules_that_judge_the_output_vote() -> None:
+    noise = gaussian_filter(np.random.default_rng(0).normal(0, 40, (64, 64)), 1)
+    shared = (128 + noise).clip(0, 255).round().astype(np.uint8)
+    short = ["stopping.min_iterations=1", "stopping.patience=5", "image.crop=null", "alpha=0.5", "iterations=40"]
+    stopping = restore_fit(compose_config([*TINY_UNET, *short, "stopping=vote"]), image=shared).summary["stopping"]
+    assert stopping["abstained"] == {"wmv": "noise that differs from pixel to pixel"}
+    assert set(stopping["picks"]) == {"holdout", "sure"}
+    assert "Neighbouring" not in str(stopping["unsure"])
+    white = restore_fit(
+        compose_config([*TINY_UNET, *short, "stopping=vote", "problem.noise=white"]), image=shared
+    ).summary["stopping"]
+    assert set(white["picks"]) == {"wmv", "holdout", "sure"}

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dip_lightning.data.noise_model import NoiseModel
 from dip_lightning.module import Iterate
 from dip_lightning.problems import Problem
 from dip_lightning.problems.data_terms import mse
@@ -17,10 +18,14 @@ class FakeFit:
     """What a rule sees of a fit, without a network."""
 
     def __init__(
-        self, observation: Any, sigma: float | None = None, data_term: Callable[[Tensor, Tensor], Tensor] = mse
+        self,
+        observation: Any,
+        sigma: float | None = None,
+        data_term: Callable[[Tensor, Tensor], Tensor] = mse,
+        noise: NoiseModel | None = None,
     ) -> None:
         self.observation = torch.as_tensor(np.asarray(observation)).float()
-        self.problem = Problem(self.observation, sigma=sigma, data_term=data_term)
+        self.problem = Problem(self.observation, sigma=sigma, data_term=data_term, noise=noise)
         self.iterate = Iterate(-1, self.observation)
 
     def prepare(self, rule: StoppingRule) -> Problem:

@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
+from dip_lightning.data.noise_model import NoiseModel
 from dip_lightning.errors import UserError
 from dip_lightning.problems.data_terms import l1
 from dip_lightning.stopping import HeldOut, Sure
@@ -169,3 +170,82 @@ def test_sure_does_not_judge_a_fit_that_minimises_something_else() -> None:
 def test_sure_needs_the_strength_of_the_noise() -> None:
     with pytest.raises(UserError, match=r"image\.sigma"):
         FakeFit(np.zeros((1, 1, 8, 8))).prepare(Sure())
+
+
+def shared_noise(reach: int = 2, level: float = SIGMA, channels: int = 3) -> NoiseModel:
+    """Noise that is white noise blurred, and that the colours share in part."""
+    profile = np.exp(-(np.arange(-4, 5) ** 2) / 4)
+    profile[np.abs(np.arange(-4, 5)) > reach] = 0
+    colors = np.full((channels, channels), 0.4) + 0.6 * np.eye(channels)
+    return NoiseModel((level,) * channels, (level / 255) ** 2, 0, np.outer(profile, profile), colors, "given")
+
+
+def test_of_noise_that_neighbours_share_blocks_are_held_out_and_their_inner_parts_judged() -> None:
+    noise = shared_noise()
+    assert noise.reach == 2
+    fit = FakeFit(np.zeros((1, 3, 96, 120)), noise=noise)
+    rule = HeldOut(fraction=0.2, seed=5)
+    weight = fit.prepare(rule).weight
+    assert weight is not None
+    held = (weight[0, 0] == 0).numpy()
+    assert 0.12 < held.mean() < 0.25
+    judged = np.zeros(held.size, bool)
+    judged[rule._held.numpy()] = True
+    judged = judged.reshape(held.shape)
+    # 4x4 of 8x8 pixels, and all that lies within reach of them is held out, too.
+    assert judged.sum() * 4 == held.sum()
+    rows, columns = np.nonzero(judged)
+    for down in range(-2, 3):
+        for across in range(-2, 3):
+            assert held[rows + down, columns + across].all()
+
+
+def test_too_few_blocks_and_blocks_with_lost_pixels_are_not_held_out() -> None:
+    with pytest.raises(UserError, match=r"4 blocks of 8x8 known pixels, whose noise neighbours share"):
+        FakeFit(np.zeros((1, 3, 16, 16)), noise=shared_noise()).prepare(HeldOut())
+    with pytest.raises(UserError, match="on 0 blocks"):
+        FakeFit(np.zeros((1, 3, 6, 60)), noise=shared_noise()).prepare(HeldOut())
+    fit = FakeFit(np.zeros((1, 3, 96, 96)), noise=shared_noise())
+    known = torch.ones(1, 1, 96, 96)
+    known[..., :48] = 0
+    fit.problem = fit.problem.replace(used=known)
+    rule = HeldOut(fraction=0.3)
+    fit.prepare(rule)
+    assert (rule._held % 96 >= 48).all()
+
+
+def test_the_held_out_error_of_blocks_finds_the_peak_of_shared_noise_where_pixels_do_not() -> None:
+    clean, _ = picture()
+    noise = shared_noise(level=3 * SIGMA)
+    noisy = clean + noise.draw((1, 3, 96, 96), torch.Generator().manual_seed(1)).numpy()
+
+    def excess(model: NoiseModel | None) -> float:
+        """How many times the least error the output has that is chosen."""
+        fit, rule = FakeFit(noisy, noise=model), HeldOut(fraction=0.2)
+        weight = fit.prepare(rule).weight
+        assert weight is not None
+        keep = np.broadcast_to(weight.numpy() != 0, noisy.shape).astype(float)
+        outputs = [smoothed(noisy * keep, width) / smoothed(keep, width) for width in WIDTHS[20:]]
+        judged = [float(fit.judge(rule, output) or 0) for output in outputs]
+        errors = [float(np.square(output - clean).mean()) for output in outputs]
+        return errors[int(np.argmin(judged))] / min(errors)
+
+    assert excess(noise) < 1.1
+    assert excess(None) > 1.3
+
+
+def test_sure_is_right_for_shared_noise_when_its_perturbation_is_shared_alike() -> None:
+    clean, _ = picture()
+    noise = shared_noise()
+    noisy = clean + noise.draw((1, 3, 96, 96), torch.Generator().manual_seed(1)).numpy()
+    apart = []
+    for model in (noise, None):
+        fit, rule = FakeFit(noisy, sigma=SIGMA, noise=model), Sure(alpha=1)
+        target = fit.prepare(rule).target
+        assert target is not None
+        outputs = [smoothed(target.numpy(), width) for width in WIDTHS[3:]]
+        judged = np.array([float(fit.judge(rule, output) or 0) for output in outputs])
+        errors = np.array([float(np.square(output - clean).mean()) for output in outputs])
+        apart.append(float(np.ptp(judged - errors)))  # a constant moves no minimum
+    assert apart[0] < 0.15 * (SIGMA / 255) ** 2
+    assert apart[1] > 0.3 * (SIGMA / 255) ** 2

@@ -71,8 +71,8 @@ class Detection(pl.Callback):
     A rule has settled when its statistic has had no new minimum for a while (``patience``); iterations that diverged
     have no value and do not count. The fit ends when ``agree`` of the rules have settled, or when one that judges the
     output itself has stood alone for three times as long. Whose pick is handed back is told by
-    :func:`dip_lightning.stopping.choose`. A rule that needs what a fit does not have, such as σ, abstains where there
-    are others.
+    :func:`dip_lightning.stopping.choose`. A rule that needs what a fit does not have, such as σ, or noise that
+    neighbours do not share, abstains where there are others.
 
     A rule that judges one-pass outputs finds their best iteration; the averaged output trails by its memory, and of it
     the picture 2/(1 − α) iterations later is taken.
@@ -138,6 +138,11 @@ class Detection(pl.Callback):
         return "all" if self.agree == len(self.rules) else "vote"
 
     @property
+    def is_deceived_by_shared_noise(self) -> bool:
+        """Whether a rule votes that cannot tell noise that neighbours share from picture."""
+        return any(_is_deceived(rule) for rule in self._active.values())
+
+    @property
     def earliest_end(self) -> int:
         """The number of iterations before which no rule can end the fit."""
         return self.min_iterations + 1 + int(patience_after(self.min_iterations, self.patience, 0))
@@ -157,7 +162,13 @@ class Detection(pl.Callback):
         """
         self._active, self._picks = {}, None
         self._nothing = problem.observation.new_full((), torch.nan)
+        deceived = {name for name, rule in self.rules.items() if _is_deceived(rule)}
+        if not problem.shares_noise or len(deceived) == len(self.rules):
+            deceived = set()
         for name, rule in self.rules.items():
+            if name in deceived:
+                self.abstained[name] = "noise that differs from pixel to pixel"
+                continue
             try:
                 problem = rule.prepare(problem)
             except UserError as error:
@@ -266,3 +277,8 @@ class Detection(pl.Callback):
         name = choose(picks, self.settled, judges, voters=voters, agree=min(self.agree, voters))
         index = list(self._active).index(name)
         return picks[name], self._picks.images[index : index + 1]
+
+
+def _is_deceived(rule: StoppingRule) -> bool:
+    """Whether a rule needs noise that neighbours do not share."""
+    return bool(getattr(rule, "needs_independent_noise", False))

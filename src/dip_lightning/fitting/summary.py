@@ -209,10 +209,10 @@ def _doubt(detection: Detection, observation: Observation, data_term: DataTerm) 
     doubt = detection.doubt()
     # Pixels that are lost here and there look like shared noise to the wavelets, which find hardly any on the finest
     # scale; who fits the absolute error expects them.
-    if doubt is None and observation.correlated and data_term is not l1:
+    if doubt is None and observation.correlated and data_term is not l1 and detection.is_deceived_by_shared_noise:
         return (
             "Neighbouring pixels seem to share their noise (JPEG, demosaicing, scaling), or there is hardly any: "
-            "no stopping rule can tell such noise from picture."
+            "this stopping rule cannot tell such noise from picture; try stopping=vote."
         )
     return doubt
 

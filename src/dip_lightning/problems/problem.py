@@ -137,6 +137,11 @@ class Problem(nn.Module):
                 "give Problem the shape=(C, H, W) of the image",
             )
 
+    @property
+    def shares_noise(self) -> bool:
+        """Whether neighbouring samples share their noise, as in a developed photograph."""
+        return self.noise is not None and not self.noise.is_white
+
     def replace(self, *, target: Tensor | None = None, used: Tensor | None = None) -> "Problem":
         """Return the same problem with another target, or with other samples compared; None leaves what is there."""
         return Problem(

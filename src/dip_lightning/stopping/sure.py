@@ -33,7 +33,7 @@ class Sure(Stateful):
     For α → 0 this is Ramani et al.'s (2008) Monte-Carlo SURE; for a finite α it is, without bias, the risk of
     fitting noise of σ·√(1 + α²) (Oliveira, Lei & Tibshirani's coupled bootstrap, 2021). A larger α makes the estimate
     steadier and the picture that is fitted noisier. The spread of the estimate falls with α·√N, so that a larger
-    picture needs a smaller α.
+    picture needs a smaller α. Of noise that neighbours or colours share, ω has the covariance: the proof holds for any.
     """
 
     follows_output = True
@@ -80,7 +80,12 @@ class Sure(Stateful):
         adapted = _STRONGEST * min(1.0, (_SAMPLES / observation.numel()) ** 0.5)
         self._alpha = adapted if self.alpha is None else self.alpha
         generator = torch.Generator().manual_seed(derived_seed(self.seed, "perturbation of SURE"))
-        noise = torch.randn(observation.shape, generator=generator) * sigma
+        if problem.shares_noise:
+            assert problem.noise is not None
+            _, channels, height, width = observation.shape
+            noise = problem.noise.with_level(problem.sigma, "given").draw((1, channels, height, width), generator)
+        else:
+            noise = torch.randn(observation.shape, generator=generator) * sigma
         self._noise = noise.to(observation)
         self._variance = sigma**2
         return problem.replace(target=observation + self._alpha * self._noise)

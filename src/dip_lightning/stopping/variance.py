@@ -27,6 +27,7 @@ class WindowedVariance(Stateful):
     """
 
     follows_output = False
+    needs_independent_noise = True
     remembered: ClassVar[tuple[str, ...]] = ("_outputs", "_reference", "_sum", "_sum_of_squares", "_seen", "_taken")
 
     def __init__(self, window: int = 100, max_samples: int = 65536) -> None:
@@ -107,6 +108,7 @@ class MovingVariance(Stateful):
     """
 
     follows_output = False
+    needs_independent_noise = True
     remembered: ClassVar[tuple[str, ...]] = ("_mean", "_variance", "_seen", "_taken")
 
     def __init__(self, alpha: float = 0.1) -> None:
