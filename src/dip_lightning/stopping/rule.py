@@ -44,8 +44,8 @@ class StoppingRule(Protocol):
         follows_output: Whether the statistic judges the very output that is handed back. If not, it judges one-pass
             outputs, which an averaged output trails.
 
-    A rule that noise deceives which neighbours share says so in a further attribute, ``needs_independent_noise = True``:
-    beside rules without it, it abstains on such noise.
+    A rule that is deceived by noise that neighbours share says so in a further attribute,
+    ``needs_independent_noise = True``: beside rules without it, it abstains on such noise.
     """
 
     follows_output: bool
