@@ -44,6 +44,7 @@ CHANGES: dict[str, tuple[Any, ...]] = {
     "lr": (0.02,),
     "alpha": (0.5,),
     "select": ("one_pass",),
+    "nonlocal_means": (0.5,),
     "input_scale": (0.2,),
     "input_noise_std": (0.2,),
     "channels_last": ("false",),

@@ -1,7 +1,7 @@
 """Stopping without a clean image, and keeping the picture that is handed back."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import pytorch_lightning as pl
 import torch
@@ -16,6 +16,8 @@ from dip_lightning.stateful import Stateful
 from dip_lightning.stopping import ALONE, StoppingRule, choose, disagree, lag_of, patience_after
 
 __all__ = ["Detection", "Picks"]
+
+Rule = TypeVar("Rule")
 
 
 class Picks(Stateful):
@@ -259,6 +261,10 @@ class Detection(pl.Callback):
             needs = ", ".join(f"{name} needs {what}" for name, what in self.abstained.items())
             return f"Only {told.split()[0]} could judge the picture; {needs}."
         return None
+
+    def find(self, kind: type[Rule]) -> Rule | None:
+        """Return the rule of a kind that judges this picture, or None."""
+        return next((rule for rule in self._active.values() if isinstance(rule, kind)), None)
 
     def picks(self) -> dict[str, int]:
         """The iteration of each rule's pick, by name; without the rules that have none. Waits for the device."""

@@ -36,7 +36,9 @@ def print_summary(summary: Summary, run_folder: Path, console: Console | None = 
             table.add_row(title, f"{peak['peak_psnr']:.2f}", str(peak["peak_iteration"]), *widths)
     selected = summary["selected"]
     quality = "not measured" if selected["psnr"] is None else f"{selected['psnr']:.2f}"
-    table.add_row("restored", quality, str(selected["iteration"]), "", "")
+    share = selected.get("nonlocal_means", 0.0)
+    restored = f"restored, {share:.0%} non-local means" if share else "restored"
+    table.add_row(restored, quality, str(selected["iteration"]), "", "")
     console.print(table)
     seconds, compiling = summary["seconds"], summary.get("seconds_compiling", 0)
     fits, tiles = "", summary.get("tiles")
@@ -54,9 +56,8 @@ def print_summary(summary: Summary, run_folder: Path, console: Console | None = 
     )
     gap = summary["stopping"]["gap_db"]
     if gap is not None:
-        console.print(
-            f"The restored picture lies {max(gap, 0):.2f} dB below the peak of the averaged output.", highlight=False
-        )
+        what = "What the fit gave" if share else "The restored picture"
+        console.print(f"{what} lies {max(gap, 0):.2f} dB below the peak of the averaged output.", highlight=False)
     for remark in summary["remarks"]:
         console.print(f"Note: {escape(remark)}", soft_wrap=True, highlight=False)
     if summary["restores"]:

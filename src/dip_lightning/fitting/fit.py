@@ -23,6 +23,7 @@ from dip_lightning.errors import UserError
 from dip_lightning.fitting.build import Fit, Sources, build_fit
 from dip_lightning.fitting.isolation import isolated
 from dip_lightning.fitting.memory import check_memory, is_out_of_memory
+from dip_lightning.fitting.nonlocal_means import with_nonlocal_means
 from dip_lightning.fitting.outcome import FitOutcome, to_image
 from dip_lightning.fitting.own import Own
 from dip_lightning.fitting.removed import with_brightness
@@ -149,6 +150,7 @@ def _hand_back(fit: Fit, seconds: float, run_folder: Path | None, exhausted: Use
         raise UserError(
             "the output is not finite: the fit diverged", "a smaller step", f"try lr={fit.settings.lr / 10:g}"
         )
+    selection = with_nonlocal_means(fit, selection)
     observation = fit.data.observation
     if observation.range.source != "type":  # what fills its type comes out as it did before there were ranges
         image = with_brightness(fit.module.problem, selection.image, observation.sigma_in_force)

@@ -76,7 +76,7 @@ def _panels(fit: Fit, selection: Selection, restored: float | None) -> dict[str,
     """The images of ``comparison.png`` by their titles; the PSNR of the restored picture is told."""
     observation, last = fit.data.observation, last_outputs(fit.module)
     images = {"observation": observation.noisy}
-    if selection.iteration == fit.module.iterate.iteration:
+    if selection.iteration == fit.module.iterate.iteration and not selection.nonlocal_means:
         images |= {f"{name.replace('_', '-')} output": image for name, image in last.items()}
     else:
         images |= {"last one-pass output": last["one_pass"]}

@@ -25,6 +25,8 @@ class Selection:
         image: The output, (1, C, H, W).
         detected: Whether stopping rules picked the iteration; if not, it is the last.
         doubt: Why the pick should not be trusted, in one sentence; None where nothing speaks against it.
+        nonlocal_means: Share of non-local means in the image, in [0, 1].
+        fitted: The output of the fit alone; None for the image.
     """
 
     output: str
@@ -32,6 +34,8 @@ class Selection:
     image: Tensor
     detected: bool = False
     doubt: str | None = None
+    nonlocal_means: float = 0.0
+    fitted: Tensor | None = None
 
 
 def find_callback(trainer: pl.Trainer, kind: type[Kind]) -> Kind | None:

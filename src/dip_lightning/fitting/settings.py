@@ -5,7 +5,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from dip_lightning.checks import check_number
 from dip_lightning.config.build import build
+from dip_lightning.errors import UserError
 from dip_lightning.runs.status import fingerprint
 
 __all__ = ["FitSettings", "read_settings"]
@@ -25,6 +27,8 @@ class FitSettings:
         lr: Adam's learning rate to begin with.
         alpha: Weight of the past in the averaged output, in [0, 1).
         select: Which output is handed back, ``"averaged"`` or ``"one_pass"``.
+        nonlocal_means: Their share in what is handed back, in [0, 1]; None for one that is estimated where neighbours
+            share noise, True for one that is estimated anywhere.
         save_checkpoint: Whether a finished fit keeps its last checkpoint.
         fingerprint: What two configurations share that describe the same fit.
         resolved: The configuration itself in dictionaries and lists, for checkpoints.
@@ -39,6 +43,7 @@ class FitSettings:
     lr: float
     alpha: float
     select: str
+    nonlocal_means: bool | float | None
     save_checkpoint: bool
     fingerprint: str
     resolved: dict[str, Any]
@@ -63,7 +68,26 @@ def read_settings(cfg: DictConfig) -> FitSettings:
         lr=cfg.lr,
         alpha=cfg.alpha,
         select=cfg.select,
+        nonlocal_means=_nonlocal_means(cfg.nonlocal_means),
         save_checkpoint=cfg.save_checkpoint,
         fingerprint=fingerprint(cfg),
         resolved={str(key): value for key, value in resolved.items()},
     )
+
+
+def _nonlocal_means(value: object) -> bool | float | None:
+    """Read the setting ``nonlocal_means``.
+
+    Returns:
+        None for ``auto``, True for a share that is estimated whatever the noise, else the share itself, in [0, 1].
+
+    Raises:
+        UserError: It is none of these.
+    """
+    if value == "auto":
+        return None
+    if isinstance(value, bool):
+        return True if value else 0.0
+    if isinstance(value, str):
+        raise UserError(f"nonlocal_means={value}", "auto, true, false or a share in [0, 1]", "try nonlocal_means=auto")
+    return check_number("nonlocal_means", value, 0, 1, example=0.5)

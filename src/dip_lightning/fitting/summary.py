@@ -51,6 +51,7 @@ def summarise_ending(
     course: Iterable[str],
     averaging: Iterable[str],
     removed: Removed | None,
+    nonlocal_means: float,
 ) -> _Ending:
     """Compose what the records of a whole picture and of one in tiles tell alike.
 
@@ -62,6 +63,7 @@ def summarise_ending(
         course: What the user should know of the course of the fits.
         averaging: What the user should know of how much the averaged output has averaged.
         removed: What was removed; None where nothing was done.
+        nonlocal_means: Their share in what is handed back.
     """
     quality = stopping["psnr"]
     worse = quality is not None and noisy is not None and quality < noisy
@@ -76,7 +78,12 @@ def summarise_ending(
     return {
         "psnr_observation": noisy,
         "stopping": stopping,
-        "selected": {"output": output, "iteration": stopping["iteration"], "psnr": quality},
+        "selected": {
+            "output": output,
+            "iteration": stopping["iteration"],
+            "psnr": quality,
+            "nonlocal_means": nonlocal_means,
+        },
         "removed": None if removed is None else removed.as_summary(),
         "worse_than_observation": worse,
         "remarks": [*remarks, *averaging],
@@ -109,7 +116,8 @@ def summarise(fit: Fit, selection: Selection, seconds: float, *, out_of_memory: 
         quality, seen = _quality(observation, selection.image), module.problem.observation
         noisy = float(psnr(seen, clean)) if seen.shape == clean.shape else None
     if clean is not None and averaged is not None:  # of outputs, as the curve that the peak is of
-        gap = averaged["peak_psnr"] - float(psnr(selection.image.to(clean), clean))
+        fitted = selection.image if selection.fitted is None else selection.fitted
+        gap = averaged["peak_psnr"] - float(psnr(fitted.to(clean), clean))
     interrupt, data_term = fit.find(Interrupt), module.problem.data_term
     term = getattr(data_term, "__name__", type(data_term).__name__)
     removed = measure_removed(
@@ -160,7 +168,14 @@ def summarise(fit: Fit, selection: Selection, seconds: float, *, out_of_memory: 
         "averaged": averaged,
         "eval": peaks.get("eval"),
         **summarise_ending(
-            stopping, settings.select, noisy, signal, _course(fit), _averaging(fit, selection.iteration), removed
+            stopping,
+            settings.select,
+            noisy,
+            signal,
+            _course(fit),
+            _averaging(fit, selection.iteration),
+            removed,
+            selection.nonlocal_means,
         ),
         "restores": [] if guard is None else guard.restored_at,
         "remedies": [] if guard is None else cast(list[Remedy], guard.remedies),

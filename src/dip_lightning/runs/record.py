@@ -79,11 +79,15 @@ class StoppingSummary(TypedDict):
 
 
 class SelectedSummary(TypedDict):
-    """What is handed back: which output, of which iteration, and its PSNR in dB, None without a clean image."""
+    """What is handed back: which output, of which iteration, and its PSNR in dB, None without a clean image.
+
+    ``nonlocal_means`` is their share in it, in [0, 1]; of tiles the mean.
+    """
 
     output: str
     iteration: int
     psnr: float | None
+    nonlocal_means: NotRequired[float]  # records of before have none
 
 
 class RangeSummary(TypedDict):

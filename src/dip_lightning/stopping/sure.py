@@ -95,3 +95,26 @@ class Sure(Stateful):
         residual: Tensor = self._operator(output) - self._observation
         errors = residual * (residual + (2 / self._alpha) * self._noise)
         return (errors if self._weight is None else errors * self._weight).mean() - self._variance
+
+    def share(self, image: Tensor, other: Tensor, where: Tensor) -> tuple[float, float]:
+        """Tell in which share two images, both made of what the fit sees, are mixed best.
+
+        With r = o − y and d = x − o the statistic of o + w·d is a parabola in w, least at
+        w = −(⟨d, r⟩ + ⟨ω, d⟩/α)/‖d‖².
+
+        Args:
+            image: x, (1, C, H, W).
+            other: o, likewise.
+            where: 1 where it counts, 0 elsewhere, (1, 1 or C, H, W).
+
+        Returns:
+            The share w of ``image``, in [0, 1], and the statistic of that mixture.
+        """
+        difference, residual = (image - other) * where, other - self._observation
+        square = float(difference.square().sum(dtype=torch.float64))
+        slope = float((difference * (residual + self._noise / self._alpha)).sum(dtype=torch.float64))
+        share = min(max(-slope / square, 0.0), 1.0) if square > 0 else 1.0
+        mixed = residual + share * difference
+        errors = mixed * (mixed + (2 / self._alpha) * self._noise) * where
+        counted = float(torch.broadcast_to(where, errors.shape).sum(dtype=torch.float64))
+        return share, float(errors.sum(dtype=torch.float64)) / max(counted, 1.0) - self._variance

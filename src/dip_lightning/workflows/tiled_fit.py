@@ -100,6 +100,8 @@ def _fit_all(cfg: DictConfig, fits: "_Fits", run: TiledRun, console: Console) ->
             run.pilots[tile.name] = part.summary
         chosen = sorted(summary["stopping"]["iteration"] for summary in run.pilots.values())
         settings.iterations = chosen[len(chosen) // 2] + 1
+        shares = sorted(summary["selected"].get("nonlocal_means", 0.0) for summary in run.pilots.values())
+        settings.nonlocal_means = shares[len(shares) // 2]
         console.print(f"every tile is handed back at iteration {settings.iterations - 1}", highlight=False)
     settings.stopping, settings.logger = {}, {}
     for number, tile in enumerate(run.tiles, 1):

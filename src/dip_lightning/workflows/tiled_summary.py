@@ -117,7 +117,9 @@ def summarise_tiles(cfg: DictConfig, run: TiledRun, part: Summary) -> Summary:
     removed = combine(parts, run.observation.sigma_in_force, doubtful=is_doubtful(run.observation, part["data_term"]))
     whole: Summary = {
         **part,
-        **summarise_ending(stopping, cfg.select, noisy, run.signal, _course(run), _averaging(run), removed),
+        **summarise_ending(
+            stopping, cfg.select, noisy, run.signal, _course(run), _averaging(run), removed, _nonlocal_means(run)
+        ),
         "noise": summarise_noise(run.observation),
         "range": summarise_range(run.observation),
         "height": run.tiles.height,
@@ -144,6 +146,11 @@ def summarise_tiles(cfg: DictConfig, run: TiledRun, part: Summary) -> Summary:
         "fingerprint": fingerprint(cfg),
     }
     return whole
+
+
+def _nonlocal_means(run: TiledRun) -> float:
+    shares = [summary["selected"].get("nonlocal_means", 0.0) for summary in run.done.values()]
+    return sum(shares) / max(len(shares), 1)
 
 
 def _reason(run: TiledRun) -> str:
