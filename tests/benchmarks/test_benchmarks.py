@@ -1,12 +1,16 @@
 """The benchmarks run, at a size at which their numbers mean nothing."""
 
+import csv
 import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 from tests.conftest import TINY_UNET
 from tests.forked import run_forked, run_script
@@ -203,3 +207,25 @@ def test_mistakes_are_told_in_one_line(script: str, arguments: list[str], told: 
     assert told in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_photographs_are_fitted_once_and_listed(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    clean = gaussian_filter(rng.random((48, 48, 3)) * 255, (3, 3, 0))
+    noisy = (clean + gaussian_filter(rng.normal(0, 40, clean.shape), (1, 1, 0))).clip(0, 255)
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    for kind, samples in (("real", noisy), ("mean", clean)):
+        Image.fromarray(samples.astype(np.uint8)).save(photos / f"one_{kind}.png")
+    arguments = [str(photos), "--side", "48", "--out", str(out), "--overrides", *TINY_NET, "iterations=20"]
+    first = run("real_photographs.py", *arguments)
+    assert first.returncode == 0, first.stderr
+    assert "one: fitting" in first.stdout
+    row, mean = csv.DictReader((out / "photographs.csv").read_text().splitlines())
+    assert float(row["handed back"]) == float(mean["handed back"]) > 0
+    assert 0 <= float(row["share of non-local means"]) <= 1
+    again = run("real_photographs.py", *arguments)
+    assert "fitting" not in again.stdout
+    nothing = run("real_photographs.py", str(tmp_path))
+    assert nothing.returncode != 0
+    assert nothing.stderr.startswith(f"{tmp_path} has no NAME_real.png")
