@@ -22,7 +22,8 @@ from skimage.restoration import denoise_nl_means
 
 COLUMNS = (
     "photograph", "true sigma", "sigma", "neighbours share", "file", "non-local means", "peak averaged", "at",
-    "picked at", "holdout", "sure", "fit", "gap", "share of non-local means", "handed back", "iterations", "seconds", "unsure",
+    "picked at", "holdout", "sure", "fit", "gap", "share of non-local means", "handed back", "iterations", "seconds",
+    "unsure",
 )  # fmt: skip
 
 
