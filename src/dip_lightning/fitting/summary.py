@@ -136,6 +136,7 @@ def summarise(fit: Fit, selection: Selection, seconds: float, *, out_of_memory: 
         "cap": fit.data.iterations,
     }
     signal = interrupt.signal if interrupt is not None and interrupt.cut_short else None
+    course, averaging = _course(fit), _averaging(fit, selection.iteration)
     return {
         "model": type(module.prior.network).__name__.lower(),
         "operator": type(module.problem.operator).__name__.lower(),
@@ -168,14 +169,7 @@ def summarise(fit: Fit, selection: Selection, seconds: float, *, out_of_memory: 
         "averaged": averaged,
         "eval": peaks.get("eval"),
         **summarise_ending(
-            stopping,
-            settings.select,
-            noisy,
-            signal,
-            _course(fit),
-            _averaging(fit, selection.iteration),
-            removed,
-            selection.nonlocal_means,
+            stopping, settings.select, noisy, signal, course, averaging, removed, selection.nonlocal_means
         ),
         "restores": [] if guard is None else guard.restored_at,
         "remedies": [] if guard is None else cast(list[Remedy], guard.remedies),
