@@ -235,3 +235,65 @@ def test_widths_must_be_one_for_each_level(network: type[nn.Module]) -> None:
         make(network, channels=[4, 8, 8])
     with pytest.raises(UserError, match=r"model.skip_channels\[1\]=-1"):
         make(network, skip_channels=[4, -1])
+
+
+@pytest.mark.parametrize("network", HOURGLASSES)
+def test_upsampling_may_differ_from_level_to_level(network: type[nn.Module]) -> None:
+    outputs = [
+        make(network, upsample=upsample).eval()(z())
+        for upsample in ("bilinear", ["bilinear"] * 2, ["bilinear", "nearest"], ["nearest", "bilinear"], "nearest")
+    ]
+    assert torch.equal(outputs[0], outputs[1])
+    for index, one in enumerate(outputs[1:], 1):
+        assert not any(torch.equal(one, other) for other in outputs[index + 1 :])
+
+
+@pytest.mark.parametrize("network", HOURGLASSES)
+@pytest.mark.parametrize("kernel_size", [1, 5, [7, 3]])
+def test_the_kernels_of_the_encoder_have_the_side_that_is_asked_for(
+    network: type[nn.Module], kernel_size: int | list[int]
+) -> None:
+    wide = make(network, kernel_size=kernel_size)
+    sides = kernel_size if isinstance(kernel_size, list) else [kernel_size] * 2
+    for encoder, side in zip(wide.encoders, sides, strict=True):  # type: ignore[arg-type]
+        assert max(layer.kernel_size[0] for layer in layers(encoder, nn.Conv2d)) == side  # type: ignore[index]
+    for decoder in wide.decoders:  # type: ignore[union-attr]
+        assert max(layer.kernel_size[0] for layer in layers(decoder, nn.Conv2d)) == 3  # type: ignore[index, arg-type]
+    for height, width in ((32, 32), (21, 30), (8, 9)):
+        assert wide.eval()(z(height, width)).shape == (1, 3, height, width)
+
+
+def test_averages_halve_as_strides_do() -> None:
+    strided, averaging = make(UNet), make(UNet, downsample="average")
+    # Equal but for the names of the layers behind the means.
+    states = strided.state_dict().values(), averaging.state_dict().values()
+    assert all(torch.equal(one, other) for one, other in zip(*states, strict=True))
+    assert len(layers(averaging, nn.AvgPool2d)) == 2
+    for side in (32, 27):
+        assert averaging.eval()(z(side, side)).shape == strided.eval()(z(side, side)).shape
+        assert not torch.equal(averaging(z(side, side)), strided(z(side, side)))
+    assert layers(make(UNet, downsample="average", hourglass=False), nn.AvgPool2d) == []
+
+
+def test_a_decoder_without_its_pointwise_convolution_is_that_convolution_smaller() -> None:
+    whole, without = make(UNet), make(UNet, pointwise=False)
+    missing = set(shapes(whole)) - set(shapes(without))
+    assert missing == {name for name in shapes(whole) if name.startswith("decoders.") and ".0.2." in name}
+    assert without.eval()(z()).shape == (1, 3, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"kernel_size": 4}, "model.kernel_size=4"),
+        ({"kernel_size": 17}, "up to 15"),
+        ({"kernel_size": [3, 3, 3]}, r"model.kernel_size=\[3,3,3\] with model.levels=2"),
+        ({"upsample": ["nearest"]}, r"model.upsample=\[nearest\] with model.levels=2"),
+        ({"upsample": ["nearest", "cubic"]}, "model.upsample=cubic"),
+        ({"downsample": "max"}, "model.downsample=max"),
+        ({"pointwise": 3}, "model.pointwise=3"),
+    ],
+)
+def test_what_a_level_cannot_be_is_refused(options: dict[str, Any], told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        make(UNet, **options)

@@ -1,5 +1,7 @@
 """The parameter counts of Table 1 in the paper, which hold for the default arguments."""
 
+from typing import Any
+
 import pytest
 from torch import nn
 
@@ -45,3 +47,32 @@ def test_the_network_without_hourglass_has_the_same_parameter_count(network: typ
 )
 def test_narrow_and_tapered_unets_have_these_counts(channels: int | list[int], parameters: int) -> None:
     assert count(UNet(channels=channels)) == parameters
+
+
+@pytest.mark.parametrize(
+    ("options", "parameters"),
+    [
+        ({"skip_channels": 128, "upsample": "nearest"}, 3_002_627),
+        (
+            {
+                "input_channels": 1,
+                "channels": [16, 32, 64, 128, 128, 128],
+                "skip_channels": 0,
+                "levels": 6,
+                "kernel_size": 5,
+                "pointwise": False,
+            },
+            2_996_467,
+        ),
+        ({"input_channels": 2, "skip_channels": 0}, 2_157_955),
+        ({"output_channels": 1}, 2_217_573),
+        ({"channels": [16, 32, 64, 128, 128], "skip_channels": 0, "downsample": "average"}, 1_027_379),
+        ({"input_channels": 3, "channels": [8, 16, 32, 64, 128], "skip_channels": [0, 0, 0, 4, 4]}, 572_827),
+        ({"input_channels": 3, "upsample": ["nearest", "nearest", *["bilinear"] * 3]}, 2_184_307),
+    ],
+)
+def test_the_networks_of_the_authors_other_applications_have_their_parameter_counts(
+    options: dict[str, Any], parameters: int
+) -> None:
+    """Counted from the settings of the notebooks of Deep Image Prior's authors."""
+    assert count(UNet(**options)) == parameters

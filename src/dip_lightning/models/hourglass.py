@@ -18,6 +18,8 @@ __all__ = ["UPSAMPLES", "Hourglass"]
 
 UPSAMPLES = ("bilinear", "nearest")
 
+_LARGEST_KERNEL = 15
+
 
 class Hourglass(Network, ABC):
     """An encoder-decoder with skip connections; each level halves height and width, and doubles them again.
@@ -35,8 +37,9 @@ class Hourglass(Network, ABC):
         channels: int | Sequence[int] = 128,
         skip_channels: int | Sequence[int] = 4,
         levels: int = 5,
+        kernel_size: int | Sequence[int] = 3,
         hourglass: bool = True,
-        upsample: str = "bilinear",
+        upsample: str | Sequence[str] = "bilinear",
         padding: str = "reflect",
         activation: str = "leaky_relu",
         dropout: float = 0.0,
@@ -52,8 +55,9 @@ class Hourglass(Network, ABC):
             channels: Channels of every encoder and decoder block, or one number for each level, the outermost first.
             skip_channels: Channels of each skip connection, or one number for each level; 0 removes a skip.
             levels: How many times the image is halved.
+            kernel_size: Side of the encoder's spatial convolutions, an odd number, or one for each level.
             hourglass: False removes the down- and upsampling (paper, section 3.2) and keeps every parameter.
-            upsample: Interpolation in the decoder: ``"bilinear"`` or ``"nearest"``.
+            upsample: Interpolation in the decoder, ``"bilinear"`` or ``"nearest"``, or one for each level.
             padding: Border of the 3×3 convolutions: ``"reflect"`` or ``"zeros"``.
             activation: A key of :data:`dip_lightning.models.layers.ACTIVATIONS`.
             dropout: Dropout probability between blocks, in [0, 1); 0 adds no layer.
@@ -71,11 +75,18 @@ class Hourglass(Network, ABC):
         check_integer("model.levels", levels, 1, example=5)
         widths = _for_each_level("model.channels", channels, levels, 1, example=128)
         skip_widths = _for_each_level("model.skip_channels", skip_channels, levels, 0, example=4)
+        kernel_sizes = _for_each_level("model.kernel_size", kernel_size, levels, 1, example=3)
+        for size in kernel_sizes:
+            if size % 2 == 0 or size > _LARGEST_KERNEL:
+                raise UserError(f"model.kernel_size={size}", f"an odd number up to {_LARGEST_KERNEL}", "try 3")
         self.hourglass = check_flag("model.hourglass", hourglass)
         # Below it the input is continued by reflection: the innermost feature map must be at least 2×2, since
-        # reflection needs two pixels, and so does a batch statistic.
+        # reflection needs two pixels, and so does a batch statistic. Wider kernels reflect more of a level's map.
         self.smallest_side = 2**levels + 1 if hourglass else 2
-        self.upsample = check_choice("model.upsample", upsample, UPSAMPLES)
+        for level, size in enumerate(kernel_sizes):
+            if size > 3:
+                self.smallest_side = max(self.smallest_side, (size // 2 + 1) * (2 ** (level + 1) if hourglass else 1))
+        self.upsample = _upsamples(upsample, levels)
         self.padding = padding
         self.activation = activation
         inside = check_choice("model.dropout_place", dropout_place, DROPOUT_PLACES) == "layer"
@@ -87,8 +98,8 @@ class Hourglass(Network, ABC):
         self.decoders = nn.ModuleList()
         stride = 2 if hourglass else 1
         level_channels = input_channels
-        for level, (width, skip) in enumerate(zip(widths, skip_widths, strict=True)):
-            encoder = self.make_encoder(level_channels, width, stride)
+        for level, (width, skip, size) in enumerate(zip(widths, skip_widths, kernel_sizes, strict=True)):
+            encoder = self.make_encoder(level_channels, width, stride, size)
             self.encoders.append(nn.Sequential(encoder, *make_dropout(dropout, dropout_kind)))
             self.skips.append(conv_norm_act(level_channels, skip, 1, activation=activation) if skip else nn.Identity())
             # What comes from within has the channels of the next level's decoder, the innermost those of its encoder.
@@ -102,7 +113,7 @@ class Hourglass(Network, ABC):
         self.output = make_output(output)
 
     @abstractmethod
-    def make_encoder(self, in_channels: int, out_channels: int, stride: int) -> nn.Module:
+    def make_encoder(self, in_channels: int, out_channels: int, stride: int, kernel_size: int) -> nn.Module:
         """Make an encoder block: (N, in_channels, H, W) → (N, out_channels, ⌈H/stride⌉, ⌈W/stride⌉)."""
 
     @abstractmethod
@@ -148,18 +159,18 @@ class Hourglass(Network, ABC):
         out = features.pop()
         for level in reversed(range(len(self.decoders))):
             outer = features.pop()
-            out = self._upsample(out, outer)
+            out = self._upsample(out, outer, self.upsample[level])
             if self._skips[level]:
                 out = torch.cat((self.skips[level](outer), out), dim=1)
             out = self.decoders[level](out)
         image: Tensor = self.output(self.head(out)[..., :height, :width])
         return image
 
-    def _upsample(self, inner: Tensor, outer: Tensor) -> Tensor:
+    def _upsample(self, inner: Tensor, outer: Tensor, mode: str) -> Tensor:
         """Double (N, C, h, w) and cut it to the height and width of ``outer``, which may be odd."""
         if not self.hourglass:
             return inner
-        doubled = double(inner, self.upsample)
+        doubled = double(inner, mode)
         return doubled[..., : outer.shape[-2], : outer.shape[-1]]
 
     def _continue_border(self, z: Tensor) -> Tensor:
@@ -184,3 +195,17 @@ def _for_each_level(name: str, value: object, levels: int, low: int, *, example:
         told = f"{name}=[{given}] with model.levels={levels}"
         raise UserError(told, "one number, or one for each level", f"try model.levels={len(value)}")
     return [check_integer(f"{name}[{level}]", width, low, example=example) for level, width in enumerate(value)]
+
+
+def _upsamples(value: str | Sequence[str], levels: int) -> list[str]:
+    """Take one interpolation for all levels, or one for each, the outermost first.
+
+    Raises:
+        UserError: One is unknown, or there are more or fewer than levels.
+    """
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        return [check_choice("model.upsample", value, UPSAMPLES)] * levels
+    if len(value) != levels:
+        told = f"model.upsample=[{','.join(map(str, value))}] with model.levels={levels}"
+        raise UserError(told, "one interpolation, or one for each level", f"try model.levels={len(value)}")
+    return [check_choice("model.upsample", one, UPSAMPLES) for one in value]

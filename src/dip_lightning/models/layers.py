@@ -143,7 +143,7 @@ def conv(
     Args:
         in_channels: Channels of the input.
         out_channels: Channels of the output.
-        kernel_size: 1 or 3.
+        kernel_size: An odd number.
         stride: 1, or 2 to halve height and width.
         padding: How the border is continued: ``"reflect"`` or ``"zeros"``.
         bias: Whether a bias is added.

@@ -45,12 +45,12 @@ class ResUNet(Hourglass):
         self.residual = check_flag("residual", residual)
         super().__init__(skip_channels=skip_channels, dropout=dropout, **options)
 
-    def make_encoder(self, in_channels: int, out_channels: int, stride: int) -> nn.Module:
+    def make_encoder(self, in_channels: int, out_channels: int, stride: int, kernel_size: int) -> nn.Module:
         """Make conv1 (strided) → BN → act, then a residual block that starts with the 3×3 convolution."""
         return nn.Sequential(
             conv_norm_act(in_channels, in_channels, 1, stride=stride, activation=self.activation),
             *self.make_inner_dropout(),
-            self._residual_block(in_channels, out_channels, kernel_sizes=(3, 1)),
+            self._residual_block(in_channels, out_channels, kernel_sizes=(kernel_size, 1)),
         )
 
     def make_decoder(self, in_channels: int, out_channels: int) -> nn.Module:
