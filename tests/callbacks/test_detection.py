@@ -52,7 +52,11 @@ class Average(OutputEMA):
 
 
 def run(
-    detection: Detection, iterations: int = 40, *before: pl.Callback, alpha: float = 0.99, select: str = "averaged"
+    detection: Detection,
+    iterations: int = 40,
+    *before: pl.Callback,
+    alpha: float | str = 0.99,
+    select: str = "averaged",
 ) -> DeepImagePrior:
     observation = load_observation("skimage:camera", GaussianNoise(), crop=16)
     torch.manual_seed(0)
@@ -92,6 +96,11 @@ def test_a_rule_that_judges_one_pass_outputs_hands_back_a_later_average() -> Non
     detection = Detection({"rule": Scripted(V, follows_output=False)}, min_iterations=0, patience=1)
     run(detection, alpha=0.8)
     assert (detection.chosen() or [0])[0] == 4 + 10  # twice as much
+    # A memory of a quarter of the iterations: half as many again.
+    detection = Detection({"rule": Scripted(V, follows_output=False)}, min_iterations=0, patience=1)
+    module = run(detection, alpha="growing")
+    assert (detection.chosen() or [0])[0] == 4 + 2
+    assert module.curves.recorded == 4 + 2 + 1
     # Unless the one-pass output itself is handed back.
     detection = Detection({"rule": Scripted(V, follows_output=False)}, min_iterations=0, patience=8)
     run(detection, alpha=0.8, select="one_pass")

@@ -28,8 +28,8 @@ class Recorder(pl.Callback):
         self.averaged.append(pl_module.iterate.averaged.clone())
 
 
-@pytest.mark.parametrize("alpha", [0.99, 0.5, 0.0])
-def test_the_average_follows_the_papers_recursion(alpha: float) -> None:
+@pytest.mark.parametrize("alpha", [0.99, 0.5, 0.0, "growing"])
+def test_the_average_follows_the_papers_recursion(alpha: float | str) -> None:
     observation = load_observation("skimage:camera", GaussianNoise(), crop=32)
     torch.manual_seed(0)
     network = UNet(channels=4, levels=2, input_channels=4, output_channels=1)
@@ -46,9 +46,11 @@ def test_the_average_follows_the_papers_recursion(alpha: float) -> None:
     )
     trainer.fit(module)
     expected = recorder.one_pass[0].double()
-    for image, averaged in zip(recorder.one_pass, recorder.averaged, strict=True):
+    for number, (image, averaged) in enumerate(zip(recorder.one_pass, recorder.averaged, strict=True), 1):
+        # A memory of a quarter of the iterations so far, and of one at least.
+        past = 1 - 1 / max(number / 4, 1) if isinstance(alpha, str) else alpha
         if image is not recorder.one_pass[0]:
-            expected = alpha * expected + (1 - alpha) * image.double()
+            expected = past * expected + (1 - past) * image.double()
         # float32 against float64: a few units in the last place.
         np.testing.assert_allclose(averaged.double(), expected, atol=5e-7)
     assert len(recorder.one_pass) == 8
@@ -56,7 +58,18 @@ def test_the_average_follows_the_papers_recursion(alpha: float) -> None:
     assert torch.equal(ema.average, recorder.averaged[-1])
 
 
+def test_a_growing_memory_forgets_the_first_outputs_at_any_length() -> None:
+    ema = OutputEMA("growing")
+    weights = [ema.weight(iteration) for iteration in range(1000)]
+    assert weights[:5] == [1, 1, 1, 1, 0.8]
+    left = 1.0
+    for iteration in range(999, 499, -1):
+        left *= 1 - weights[iteration]
+    assert left == pytest.approx(1 / 16, rel=0.02)  # of the first half of 1000: (1/2)⁴
+    assert OutputEMA(0.99).weight(0) == OutputEMA(0.99).weight(5000) == pytest.approx(0.01)
+
+
 @pytest.mark.parametrize("alpha", [1.2, 1.0, -0.1, "much"])
 def test_a_weight_outside_is_refused(alpha: object) -> None:
-    with pytest.raises(UserError, match=f"alpha={alpha}"):
+    with pytest.raises(UserError, match=rf"alpha={alpha}: expected a number in \[0, 1\), or growing"):
         OutputEMA(alpha)  # type: ignore[arg-type]

@@ -31,6 +31,7 @@ STOPPING = [*SHORT, "stopping.rules.wmv.window=5"]
 ESTIMATE = [*TINY_UNET, "input=estimate", "input.steps=3", "input.inner=1"]
 # A stack of two pages, of which some samples were lost.
 FILE = "image.path=FILE"
+LEAN = [*TINY_UNET, "model=leanunet"]
 RESNET = [*TINY, "model=resnet", "model.num_blocks=2"]
 
 # For every key of the configuration another value than its default, and a base on which it shows where the usual
@@ -80,6 +81,7 @@ CHANGES: dict[str, tuple[Any, ...]] = {
     "model.input_channels": (5,),
     "model.channels": (9,),
     "model.skip_channels": (0,),
+    "model.full_channels": (5, LEAN),
     "model.levels": (3,),
     "model.num_blocks": (3, RESNET),
     "model.residual": ("false",),
@@ -110,6 +112,7 @@ CHANGES: dict[str, tuple[Any, ...]] = {
     "stopping.rules.sure.alpha": (0.4, [*SHORT, "stopping=sure"]),
     "stopping.rules.sure.seed": (1, [*SHORT, "stopping=sure"]),
     "precision.lightning": ("64-true",),
+    "precision.accelerator": ("mps", [*TINY_UNET, "precision=auto"]),
     "precision.tf32": ("true",),
     "callbacks.detection": ("null", SHORT),
     "callbacks.divergence_guard.max_drop_db": (0.01,),

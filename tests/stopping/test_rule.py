@@ -29,6 +29,9 @@ def test_a_minimum_is_believed_after_half_its_iteration_and_at_least_four_hundre
     assert patience_after(minima, 7, 3).tolist() == [7] * 7
     assert patience_after(minima, 7, 9).tolist() == [9] * 7
     assert int(patience_after(1000, None, 0)) == 500
+    # The pick of a growing average trails by half of the minimum's iteration, which is waited for.
+    assert patience_after(minima, 7, None).tolist() == [7, 7, 399, 400, 401, 401, 2500]
+    assert patience_after(minima, None, None).tolist() == patience_after(minima, None, 0).tolist()
 
 
 def test_three_picks_may_differ_by_a_factor_of_two_and_two_picks_by_a_fifth() -> None:
@@ -41,3 +44,4 @@ def test_three_picks_may_differ_by_a_factor_of_two_and_two_picks_by_a_fifth() ->
 
 def test_an_average_trails_by_twice_its_memory() -> None:
     assert [lag_of(alpha) for alpha in (0, 0.5, 0.8, 0.99)] == [2, 4, 10, 200]
+    assert lag_of(None) is None  # of a memory that grows

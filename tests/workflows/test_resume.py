@@ -109,6 +109,7 @@ def killed(killed_once: Path, tmp_path: Path) -> Path:
     [
         (13, []),
         (34, ["model=unet", "precision=bf16", "callbacks.detection=null", "channels_last=false", "select=one_pass"]),
+        (27, ["model=leanunet", "precision=bf16", "alpha=growing", "image.crop=[0,0,33,37]"]),
         (52, ["precision=fp64", "stopping=all", "degradation=impulse", "callbacks.divergence_guard.max_drop_db=0.2"]),
     ],
 )

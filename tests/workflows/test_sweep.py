@@ -36,7 +36,7 @@ NARROW = (
     *("logger=none", "callbacks.pictures=null", "callbacks.fit_progress=null"),
 )
 # The jobs that each is to have on a CPU.
-JOBS = {"noise": 8, "precision": 9, "seeds": 5, "structure": 37, "table1": 8}
+JOBS = {"noise": 8, "precision": 9, "seeds": 5, "structure": 37, "table1": 8, "width": 3}
 
 
 def summaries(folder: Path) -> list[dict[str, Any]]:
@@ -78,6 +78,13 @@ def test_a_size_sets_what_the_command_line_does_not(size: str, side: int, iterat
     assert (cfg.image.crop, cfg.iterations) == (side, iterations)
     cfg = compose_config(["experiment=table1", f"size={size}", "iterations=7", "image.crop=33"])
     assert (cfg.image.crop, cfg.iterations) == (33, 7)
+
+
+def test_the_experiment_of_width_has_uniform_and_tapered_networks() -> None:
+    node = yaml.safe_load((config_folder() / "experiment" / "width.yaml").read_text(encoding="utf-8"))
+    jobs = jobs_of(BlockSweeper(**node["hydra"]["sweeper"]))
+    assert len(jobs) == 2 * 5 + 4 + 2 * 3 + 2
+    assert ["model=unet", "model.channels=[16,32,64,128,128]"] in jobs
 
 
 def jobs_of(sweeper: BlockSweeper, *overrides: str) -> list[list[str]]:

@@ -33,19 +33,19 @@ class Picks(Stateful):
 
     remembered: ClassVar[tuple[str, ...]] = ("best", "minimum", "stood", "iteration", "images")
 
-    def __init__(self, like: Tensor, lags: list[int]) -> None:
+    def __init__(self, like: Tensor, lags: list[int | None]) -> None:
         """Begin with nothing.
 
         Args:
             like: What the outputs are like, (1, C, H, W).
-            lags: How many iterations each pick trails its minimum.
+            lags: How many iterations each pick trails its minimum; None for half of the iterations up to there.
         """
         self.best = like.new_full((len(lags),), torch.inf)
         self.minimum = torch.full((len(lags),), -1, device=like.device)
         self.iteration = self.minimum.clone()
         self.stood = torch.zeros_like(self.minimum)
         self.images = torch.zeros_like(like).repeat(len(lags), 1, 1, 1)
-        self._lags = torch.tensor(lags, device=like.device)
+        self._lags = torch.tensor([-1 if lag is None else lag for lag in lags], device=like.device)
 
     def update(self, iteration: int, values: Tensor, output: Tensor) -> None:
         """Take in an iteration: keep its output where its value is the least, or no more than the lag after the least.
@@ -62,7 +62,8 @@ class Picks(Stateful):
         self.best = torch.where(better, values, self.best)
         self.minimum = torch.where(better, iteration, self.minimum)
         self.stood = torch.where(better, 0, self.stood + finite.any())
-        follows = finite & (self.minimum >= 0) & (self.stood <= self._lags)
+        lags = torch.where(self._lags < 0, self.minimum // 2, self._lags)
+        follows = finite & (self.minimum >= 0) & (self.stood <= lags)
         self.iteration = torch.where(follows, iteration, self.iteration)
         torch.where(follows[:, None, None, None], output, self.images, out=self.images)
 
@@ -77,7 +78,7 @@ class Detection(pl.Callback):
     neighbours do not share, abstains where there are others.
 
     A rule that judges one-pass outputs finds their best iteration; the averaged output trails by its memory, and of it
-    the picture 2/(1 − α) iterations later is taken.
+    the picture 2/(1 − α) iterations later is taken, or of an average whose memory grows, half as many again later.
 
     Attributes:
         settled: The rules that had settled when the fit ended, by name.
@@ -125,7 +126,7 @@ class Detection(pl.Callback):
         if check_every is not None:
             check_integer("stopping.check_every", check_every, 1, example=25)
         self.check_every = check_every
-        self._lag = 0
+        self._lag: int | None = 0
         self.settled: list[str] = []
         self.ended_fit = False
         self.abstained: dict[str, str] = {}
@@ -241,8 +242,8 @@ class Detection(pl.Callback):
             rule.load_state_dict(state_dict["rules"][name])
         self.settled = state_dict["settled"]
 
-    def _lag_of(self, rule: StoppingRule) -> int:
-        """How many iterations a rule's pick trails its minimum."""
+    def _lag_of(self, rule: StoppingRule) -> int | None:
+        """How many iterations a rule's pick trails its minimum, as ``lag_of`` returns it."""
         return 0 if rule.follows_output else self._lag
 
     def doubt(self) -> str | None:

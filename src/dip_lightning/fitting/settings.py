@@ -25,7 +25,7 @@ class FitSettings:
         precision: The name of the precision that was asked for; the guard may have raised the one in force.
         seed: Of all that is drawn.
         lr: Adam's learning rate to begin with.
-        alpha: Weight of the past in the averaged output, in [0, 1).
+        alpha: Weight of the past in the averaged output, in [0, 1), or ``"growing"``.
         select: Which output is handed back, ``"averaged"`` or ``"one_pass"``.
         nonlocal_means: Their share in what is handed back, in [0, 1]; None for one that is estimated where neighbours
             share noise, True for one that is estimated anywhere.
@@ -41,7 +41,7 @@ class FitSettings:
     precision: str
     seed: int
     lr: float
-    alpha: float
+    alpha: float | str
     select: str
     nonlocal_means: bool | float | None
     save_checkpoint: bool

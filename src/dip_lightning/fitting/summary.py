@@ -250,8 +250,8 @@ def tell_notes(picture: Picture) -> Iterator[str]:
 def _averaging(fit: Fit, iteration: int) -> Iterator[str]:
     """What the user should know of how much the averaged output has averaged."""
     ema = fit.find(OutputEMA)
-    if fit.settings.select == "averaged" and ema is not None and ema.alpha**iteration > 0.05:
-        share = f"{ema.alpha**iteration:.0%}"
+    if fit.settings.select == "averaged" and ema is not None and (ema.alpha or 0) ** iteration > 0.05:
+        share = f"{(ema.alpha or 0) ** iteration:.0%}"
         remedy = "a smaller alpha, or select=one_pass"
         if iteration + 1 == fit.data.iterations:
             remedy = f"more iterations, {remedy}"

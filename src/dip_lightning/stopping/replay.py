@@ -29,7 +29,7 @@ class ReplayedFit:
 
 
 def replay(
-    statistics: Mapping[str, tuple[NDArray[np.floating], int]],
+    statistics: Mapping[str, tuple[NDArray[np.floating], int | None]],
     *,
     rules: int | None = None,
     agree: int,
@@ -40,7 +40,7 @@ def replay(
 
     Args:
         statistics: For each rule its statistic, one value an iteration, NaN where it had none, and the lag of its pick
-            behind the minimum; a lag of 0 means that it judges the output itself.
+            behind the minimum, None for half of the minimum's iteration; 0 means that it judges the output itself.
         rules: How many rules there are, those that abstain included; None for as many as have a statistic.
         agree: How many rules must have settled.
         min_iterations: Minima before this iteration do not count.
@@ -88,7 +88,8 @@ def _running_argmin(curve: NDArray[np.floating], start: int) -> NDArray[np.integ
     return np.maximum.accumulate(np.where(is_new, np.arange(len(values)), -1))
 
 
-def _pick(curve: NDArray[np.floating], counted: NDArray[np.integer], minimum: int, lag: int) -> int:
+def _pick(curve: NDArray[np.floating], counted: NDArray[np.integer], minimum: int, lag: int | None) -> int:
     """The last iteration with a value that trails the minimum by no more than the lag."""
     after = counted[minimum : len(curve)] - counted[minimum]
+    lag = minimum // 2 if lag is None else lag
     return minimum + int(np.flatnonzero(np.isfinite(curve[minimum:]) & (after <= lag))[-1])

@@ -26,15 +26,19 @@ _APART, _APART_OF_TWO = 2.0, 1.2
 ALONE = 3
 
 
-def lag_of(alpha: float) -> int:
+def lag_of(alpha: float | None) -> int | None:
     """How many iterations the best averaged output trails the least variance of the one-pass outputs.
 
-    About twice the memory of the average, 1/(1 − α): measured, see ``docs/results/stopping.md``.
+    About twice the memory of the average, 1/(1 − α): measured, see ``docs/results/stopping.md``. Of a memory that grows
+    with the fit, a quarter of its iterations, that is half of the iterations up to the least variance.
 
     Args:
-        alpha: α of the averaged output, in [0, 1).
+        alpha: α of the averaged output, in [0, 1); None for a memory that grows.
+
+    Returns:
+        The number; None for half of the iteration of the least variance.
     """
-    return round(2 / (1 - alpha))
+    return None if alpha is None else round(2 / (1 - alpha))
 
 
 class StoppingRule(Protocol):
@@ -82,20 +86,21 @@ class StoppingRule(Protocol):
         ...
 
 
-def patience_after(minimum: int | NDArray[np.integer], patience: int | None, lag: int) -> NDArray[np.integer]:
+def patience_after(minimum: int | NDArray[np.integer], patience: int | None, lag: int | None) -> NDArray[np.integer]:
     """How many iterations a minimum must stand until its rule has settled.
 
     Args:
         minimum: The iteration that it was reached in, one or several.
         patience: What was asked for; None for half of ``minimum``, but at least 400.
-        lag: How many iterations the rule's pick trails its minimum. So long is always waited: a fit that ended before
-            would hand back its last output.
+        lag: How many iterations the rule's pick trails its minimum, as :func:`lag_of` returns it. So long is always
+            waited: a fit that ended before would hand back its last output.
 
     Returns:
         As many numbers of iterations as there are minima.
     """
     asked = np.maximum(np.asarray(minimum) // 2, _SHORTEST_PATIENCE) if patience is None else patience
-    waited: NDArray[np.integer] = np.maximum(asked, np.full_like(minimum, lag))
+    trails = np.asarray(minimum) // 2 if lag is None else np.full_like(minimum, lag)
+    waited: NDArray[np.integer] = np.maximum(asked, trails)
     return waited
 
 
