@@ -24,6 +24,10 @@ _LEAST_SIGMA = 1.0
 # The perturbation of a picture of 128×128 RGB pixels, and of every smaller one; see :class:`Sure`.
 _STRONGEST, _SAMPLES = 0.2, 3 * 128 * 128
 
+# Of the share of one image in a mixture of two: how much it varies from picture to picture, and how many draws tell how
+# far an estimate of it lies off.
+_PRIOR_VARIANCE, _DRAWS = 0.25**2, 8
+
 
 class Sure(Stateful):
     """An estimate of the mean squared error against the clean image: ‖f − y‖²/N + 2σ²·div f/N − σ².
@@ -44,7 +48,8 @@ class Sure(Stateful):
 
         Args:
             alpha: Its standard deviation, relative to that of the noise, in (0, 1]; None for 0.2 up to 128×128 RGB
-                pixels, and less for larger pictures, in inverse proportion to the side.
+                pixels, and less for larger pictures, in inverse proportion to the side. Of noise that neighbours share,
+                fewer pixels count.
             seed: Which perturbation.
 
         Raises:
@@ -77,18 +82,29 @@ class Sure(Stateful):
         sigma = problem.sigma / 255
         self._operator, self._observation, self._weight = problem.operator, problem.observation, problem.known_weight
         observation = problem.observation
-        adapted = _STRONGEST * min(1.0, (_SAMPLES / observation.numel()) ** 0.5)
+        independent = float(observation.numel())
+        if problem.shares_noise:
+            assert problem.noise is not None
+            independent /= problem.noise.redundancy
+        adapted = _STRONGEST * min(1.0, (_SAMPLES / independent) ** 0.5)
         self._alpha = adapted if self.alpha is None else self.alpha
-        generator = torch.Generator().manual_seed(derived_seed(self.seed, "perturbation of SURE"))
+        self._problem = problem
+        self._noise = self._draw("perturbation of SURE")
+        self._variance = sigma**2
+        return problem.replace(target=observation + self._alpha * self._noise)
+
+    def _draw(self, purpose: str) -> Tensor:
+        """Draw ω, (1, C_y, H_y, W_y)."""
+        problem, observation = self._problem, self._problem.observation
+        assert problem.sigma is not None
+        generator = torch.Generator().manual_seed(derived_seed(self.seed, purpose))
         if problem.shares_noise:
             assert problem.noise is not None
             _, channels, height, width = observation.shape
             noise = problem.noise.with_level(problem.sigma, "given").draw((1, channels, height, width), generator)
         else:
-            noise = torch.randn(observation.shape, generator=generator) * sigma
-        self._noise = noise.to(observation)
-        self._variance = sigma**2
-        return problem.replace(target=observation + self._alpha * self._noise)
+            noise = torch.randn(observation.shape, generator=generator) * (problem.sigma / 255)
+        return noise.to(observation)
 
     def statistic(self, iterate: "Iterate", output: Tensor) -> Tensor:
         """Return the estimated mean squared error of A(``output``), which may be negative by chance."""
@@ -100,7 +116,8 @@ class Sure(Stateful):
         """Tell in which share two images, both made of what the fit sees, are mixed best.
 
         With r = o − y and d = x − o the statistic of o + w·d is a parabola in w, least at
-        w = −(⟨d, r⟩ + ⟨ω, d⟩/α)/‖d‖².
+        w = −(⟨d, r⟩ + ⟨ω, d⟩/α)/‖d‖². How far that lies off by chance, ⟨ω, d⟩ says of other draws of ω. The less sure
+        it is, the nearer to equal shares: the mean of the posterior, of a prior N(½, ¼²).
 
         Args:
             image: x, (1, C, H, W).
@@ -113,7 +130,14 @@ class Sure(Stateful):
         difference, residual = (image - other) * where, other - self._observation
         square = float(difference.square().sum(dtype=torch.float64))
         slope = float((difference * (residual + self._noise / self._alpha)).sum(dtype=torch.float64))
-        share = min(max(-slope / square, 0.0), 1.0) if square > 0 else 1.0
+        if square == 0:
+            share = 1.0
+        else:
+            chances = [self._draw(f"other perturbation {number}") for number in range(_DRAWS)]
+            products = [float((difference * chance).sum(dtype=torch.float64)) for chance in chances]
+            variance = sum(product**2 for product in products) / _DRAWS / (self._alpha * square) ** 2
+            share = (_PRIOR_VARIANCE * -slope / square + 0.5 * variance) / (_PRIOR_VARIANCE + variance)
+            share = min(max(share, 0.0), 1.0)
         mixed = residual + share * difference
         errors = mixed * (mixed + (2 / self._alpha) * self._noise) * where
         counted = float(torch.broadcast_to(where, errors.shape).sum(dtype=torch.float64))
