@@ -47,7 +47,11 @@ FOR_TYPES = {
 } | {
     # Loaded when they are asked for, since they need torch.
     *((PACKAGE, f"{PACKAGE}.{place}") for place in set(dip_lightning._PLACES.values())),
-    *((f"{PACKAGE}.data.{name}", f"{PACKAGE}.problems.operators.operator") for name in ("observation", "source")),
+    *(
+        (f"{PACKAGE}.data.{name}", f"{PACKAGE}.problems.operators.operator")
+        for name in ("loading", "observing", "source")
+    ),
+    (f"{PACKAGE}.data", f"{PACKAGE}.data.loading"),
     (f"{PACKAGE}.data", f"{PACKAGE}.data.source"),
     (f"{PACKAGE}.data", f"{PACKAGE}.data.observation"),
 }

@@ -19,7 +19,8 @@ from dip_lightning.data.picture import Picture, picture_from_array
 from dip_lightning.data.value_range import ValueRange
 
 if TYPE_CHECKING:
-    from dip_lightning.data.observation import Observation, load_observation
+    from dip_lightning.data.loading import load_observation
+    from dip_lightning.data.observation import Observation
     from dip_lightning.data.source import ImageSource
 
 __all__ = [
@@ -48,7 +49,7 @@ __all__ = [
 _WITH_TORCH = {
     "ImageSource": "source",
     "Observation": "observation",
-    "load_observation": "observation",
+    "load_observation": "loading",
 }
 
 

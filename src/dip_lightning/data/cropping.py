@@ -15,12 +15,24 @@ from dip_lightning.data.image_io import read_image
 from dip_lightning.data.picture import LARGEST_AREA, Picture, picture_from_array
 from dip_lightning.errors import UserError
 
-__all__ = ["SAMPLES", "SAMPLE_PREFIX", "crop_picture", "read_clean", "read_source", "resize_picture", "with_lost"]
+__all__ = [
+    "DEFAULT_SAMPLE",
+    "SAMPLES",
+    "SAMPLE_PREFIX",
+    "crop_picture",
+    "read_clean",
+    "read_source",
+    "resize_picture",
+    "with_lost",
+]
 
 # Photographs that scikit-image brings along; `image.path=skimage:NAME` picks one.
 SAMPLES = ("astronaut", "camera", "chelsea", "coffee", "coins", "moon", "rocket", "brick", "grass", "gravel")
 
 SAMPLE_PREFIX = "skimage:"
+
+# The picture that is fitted where none is named.
+DEFAULT_SAMPLE = f"{SAMPLE_PREFIX}astronaut"
 
 # The share of known samples from which one that is mixed of several counts as known; the rest is rounding.
 _WHOLLY = 0.999
@@ -134,16 +146,17 @@ def with_lost(picture: Picture, lost: str) -> Picture:
     return replace(picture, lost=lost, notes=(*picture.notes, *told))
 
 
-def crop_picture(picture: Picture, crop: int | Sequence[int] | None, scale: int = 1) -> Picture:
+def crop_picture(picture: Picture, crop: int | Sequence[int] | None, scale: int = 1, align: int = 1) -> Picture:
     """Cut out a part.
 
     Args:
         picture: The whole.
         crop: Side of the central square, or ``[top, left, height, width]``; None for all.
         scale: What ``crop`` counts are blocks of so many pixels a side.
+        align: Rows and columns that a part begins at are multiples of this; the central square is moved there.
 
     Raises:
-        UserError: There is no such part.
+        UserError: There is no such part, or it begins elsewhere.
     """
     if crop is None:
         return picture
@@ -151,8 +164,12 @@ def crop_picture(picture: Picture, crop: int | Sequence[int] | None, scale: int 
     if isinstance(crop, int):
         side = check_integer("image.crop", crop, 1, example=128)
         top, left, rows, columns = (height - side) // 2, (width - side) // 2, side, side
+        top, left = (edge // align * align if edge > 0 else edge for edge in (top, left))
     else:
         top, left, rows, columns = _whole_numbers("image.crop", crop, 4, "[top,left,height,width]")
+        if top % align or left % align:
+            near = f"[{top // align * align},{left // align * align},{rows},{columns}]"
+            raise UserError(f"image.crop={_plain(crop)}", f"a corner at multiples of {align}", f"try image.crop={near}")
     if top < 0 or left < 0 or rows < 1 or columns < 1 or top + rows > height or left + columns > width:
         raise UserError(
             f"image.crop={_plain(crop)}",

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from dip_lightning.checks import check_integer
 from dip_lightning.data.degradation import DefaultNoise, Degradation
-from dip_lightning.data.observation import Observation, load_observation
+from dip_lightning.data.loading import load_observation
+from dip_lightning.data.observation import Observation
 
 if TYPE_CHECKING:
     from dip_lightning.problems.operators.operator import Operator
@@ -40,7 +41,7 @@ class ImageSource:
         """Keep the settings; nothing is read yet.
 
         Args:
-            path: See :func:`~dip_lightning.data.observation.load_observation`, as for all that is not named here.
+            path: See :func:`~dip_lightning.data.loading.load_observation`, as for all that is not named here.
             degradation: What corrupts the picture.
             iterations: How many iterations the fit has, at most; None for as many as the noise calls for, see
                 :func:`iterations_for`.

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 __all__ = ["FunctionOperator", "Identity", "Operator"]
@@ -13,11 +15,25 @@ class Operator(nn.Module):
     A kind of it writes ``forward``, of one tensor, and what else it knows of itself.
 
     Attributes:
-        scale: Pixels of the image for one of the observation, along each side, where A looks at no others: what tiles
-            are aligned to. None where A is not local, so that an image cannot be cut.
+        scale: Pixels of the image for one of the observation, along each side: what tiles are aligned to. None where A
+            is not local, so that an image cannot be cut.
+        halo: How many pixels beyond those of a sample A looks at, on each side: tiles share so many more.
+        has_holes: Whether samples of the picture are lost, which its file or ``mask`` tells.
+        mask: The file that says which, or ``"alpha"``; None for the picture's own.
+        paste: Whether those that were not lost are handed back as they were; None where they have next to no noise.
+        align: Pixels whose place in a pattern matters: parts of a picture begin at multiples of it.
     """
 
     scale: int | None = 1
+    halo: int = 0
+    align: int = 1
+    has_holes: bool = False
+    mask: str | None = None
+    paste: bool | None = None
+
+    def noise_view(self, observation: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return what the noise of an observation (H_y, W_y, C_y) is estimated from: neighbours that are alike."""
+        return observation
 
     def image_shape(self, observed: tuple[int, int, int]) -> tuple[int, int, int]:
         """Return the shape (C, H, W) of an image whose observation has the shape ``observed``, (C_y, H_y, W_y)."""
