@@ -63,6 +63,14 @@ CHANGES: dict[str, tuple[Any, ...]] = {
     "image.lost": ("keep", [*TINY_UNET, FILE]),
     "image.range": ("[20,230]",),
     "problem.noise": ("NOISE",),
+    "problem.filter": ("area", [*TINY_UNET, "problem=super_resolution", "problem.factor=2"]),
+    "problem.kernel": ("disk", [*TINY_UNET, "problem=deblur"]),
+    "problem.width": (2.5, [*TINY_UNET, "problem=deblur"]),
+    "problem.angle": (60, [*TINY_UNET, "problem=deblur", "problem.kernel=motion", "problem.width=5"]),
+    "problem.border": ("reflect", [*TINY_UNET, "problem=deblur"]),
+    "problem.pattern": ("GBRG", [*TINY_UNET, "problem=demosaic"]),
+    "problem.mask": ("MASK", [*TINY_UNET, "problem=inpaint", "problem.mask=OTHER"]),
+    "problem.paste": ("true", [*TINY_UNET, "problem=inpaint", "problem.mask=OTHER"]),
     "problem.factor": (4, [*TINY_UNET, "problem=downsample"]),
     "regularizers.tv.weight": (1, [*TINY_UNET, "regularizers=tv"]),
     "regularizers.tv.kind": ("isotropic", [*TINY_UNET, "regularizers=tv"]),
@@ -297,6 +305,12 @@ def test_every_key_has_an_effect(key: str, tmp_path: Path) -> None:
     if value == "CLEAN":
         Image.fromarray(np.full((512, 512, 3), 90, np.uint8)).save(tmp_path / "clean.png")
         value = tmp_path / "clean.png"
+    masks = {"MASK": tmp_path / "mask.png", "problem.mask=OTHER": tmp_path / "other.png"}
+    for number, path in enumerate(masks.values()):
+        lost = np.random.default_rng(number).random((512, 512)) < 0.3
+        Image.fromarray((~lost * 255).astype(np.uint8)).save(path)
+    base = [f"problem.mask={masks[each]}" if each in masks else each for each in base]
+    value = masks.get(str(value), value)
     if value == "NOISE":
         np.save(tmp_path / "shared.npy", np.outer([0.5, 1, 0.5], [0.5, 1, 0.5]))
         value = tmp_path / "shared.npy"

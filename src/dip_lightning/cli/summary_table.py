@@ -39,6 +39,9 @@ def print_summary(summary: Summary, run_folder: Path, console: Console | None = 
     share = selected.get("nonlocal_means", 0.0)
     restored = f"restored, {share:.0%} non-local means" if share else "restored"
     table.add_row(restored, quality, str(selected["iteration"]), "", "")
+    lost = selected.get("psnr_lost")
+    if lost is not None:
+        table.add_row("of it, what was lost", f"{lost:.2f}", "", "", "")
     console.print(table)
     seconds, compiling = summary["seconds"], summary.get("seconds_compiling", 0)
     fits, tiles = "", summary.get("tiles")

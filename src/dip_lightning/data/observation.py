@@ -1,6 +1,7 @@
 """What was observed of a picture, and what is known of it."""
 
 import hashlib
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -84,6 +85,17 @@ class Observation:
             return None
         lost: NDArray[np.bool_] = self.measured[0].permute(1, 2, 0).numpy() == 0
         return lost
+
+    def psnr_of_lost(self, image: NDArray[np.floating]) -> float | None:
+        """Return the PSNR in dB of a restored image (H, W, C) where samples were lost.
+
+        None without a clean image, or where none was lost.
+        """
+        lost = self.lost
+        if self.clean is None or lost is None or not lost.any():
+            return None
+        error = float(np.square(image - self.clean[0].permute(1, 2, 0).numpy()).mean(where=lost))
+        return math.inf if error == 0 else -10 * math.log10(error)
 
     @property
     def picture_shape(self) -> tuple[int, int, int]:

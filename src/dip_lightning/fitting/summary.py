@@ -52,6 +52,7 @@ def summarise_ending(
     averaging: Iterable[str],
     removed: Removed | None,
     nonlocal_means: float,
+    psnr_lost: float | None,
 ) -> _Ending:
     """Compose what the records of a whole picture and of one in tiles tell alike.
 
@@ -64,6 +65,7 @@ def summarise_ending(
         averaging: What the user should know of how much the averaged output has averaged.
         removed: What was removed; None where nothing was done.
         nonlocal_means: Their share in what is handed back.
+        psnr_lost: PSNR of what is handed back in dB where samples were lost; None without a clean image, or lost ones.
     """
     quality = stopping["psnr"]
     worse = quality is not None and noisy is not None and quality < noisy
@@ -83,6 +85,7 @@ def summarise_ending(
             "iteration": stopping["iteration"],
             "psnr": quality,
             "nonlocal_means": nonlocal_means,
+            "psnr_lost": psnr_lost,
         },
         "removed": None if removed is None else removed.as_summary(),
         "worse_than_observation": worse,
@@ -137,6 +140,7 @@ def summarise(fit: Fit, selection: Selection, seconds: float, *, out_of_memory: 
     }
     signal = interrupt.signal if interrupt is not None and interrupt.cut_short else None
     course, averaging = _course(fit), _averaging(fit, selection.iteration)
+    lost = observation.psnr_of_lost(to_image(selection.image))
     return {
         "model": type(module.prior.network).__name__.lower(),
         "operator": type(module.problem.operator).__name__.lower(),
@@ -169,7 +173,7 @@ def summarise(fit: Fit, selection: Selection, seconds: float, *, out_of_memory: 
         "averaged": averaged,
         "eval": peaks.get("eval"),
         **summarise_ending(
-            stopping, settings.select, noisy, signal, course, averaging, removed, selection.nonlocal_means
+            stopping, settings.select, noisy, signal, course, averaging, removed, selection.nonlocal_means, lost
         ),
         "restores": [] if guard is None else guard.restored_at,
         "remedies": [] if guard is None else cast(list[Remedy], guard.remedies),

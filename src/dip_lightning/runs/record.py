@@ -81,13 +81,15 @@ class StoppingSummary(TypedDict):
 class SelectedSummary(TypedDict):
     """What is handed back: which output, of which iteration, and its PSNR in dB, None without a clean image.
 
-    ``nonlocal_means`` is their share in it, in [0, 1]; of tiles the mean.
+    ``nonlocal_means`` is their share in it, in [0, 1]; of tiles the mean. ``psnr_lost`` is its PSNR where samples were
+    lost, None where none was.
     """
 
     output: str
     iteration: int
     psnr: float | None
     nonlocal_means: NotRequired[float]  # records of before have none
+    psnr_lost: NotRequired[float | None]  # likewise
 
 
 class RangeSummary(TypedDict):

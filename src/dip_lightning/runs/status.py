@@ -8,6 +8,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from dip_lightning.config.paths import PATHS
 from dip_lightning.config.settings import WITHOUT_INFLUENCE, flatten
 from dip_lightning.runs.record import Summary, read_summary
 
@@ -83,8 +84,8 @@ def fingerprint(cfg: DictConfig) -> str:
     assert isinstance(settings, dict)
     without = WITHOUT_INFLUENCE if cfg.tile is not None else (*WITHOUT_INFLUENCE, "tile", "overlap")
     flat = flatten(settings, without)
-    for key in ("image.path", "image.clean"):  # however a path is spelled, it is the same picture
-        if flat[key] is not None and Path(str(flat[key])).exists():
+    for key in PATHS:  # however a path is spelled, it is the same picture
+        if flat.get(key) is not None and Path(str(flat[key])).exists():
             flat[key] = str(Path(str(flat[key])).resolve())
     text = json.dumps(flat, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

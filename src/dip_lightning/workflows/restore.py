@@ -1,5 +1,6 @@
 """Restoring one picture: as a whole, or tile by tile where it is larger than a tile."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -42,9 +43,11 @@ def fit(
         if cfg.tile is not None and not isinstance(image, Observation):
             given: Sources = {key: value for key, value in (("path", image), ("clean", clean)) if value is not None}
             own = Own() if own is None else own
-            data, scale = build_data(cfg, given, own), getattr(build_operator(cfg, own), "scale", None)
+            data, operator = build_data(cfg, given, own), build_operator(cfg, own)
+            scale, halo = getattr(operator, "scale", None), getattr(operator, "halo", 0)
             _, height, width = data.observation.picture_shape
-            tiles = Tiles(height, width, cfg.tile, cfg.overlap, scale or 1)
+            multiple = math.lcm(scale or 1, getattr(operator, "align", 1))
+            tiles = Tiles(height, width, cfg.tile, cfg.overlap, multiple, halo)
             if len(tiles) > 1 and scale is None:
                 raise UserError(
                     f"tile={cfg.tile} with an operator of your own", "one that says its scale", "try tile=null"

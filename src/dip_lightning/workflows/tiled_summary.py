@@ -118,7 +118,15 @@ def summarise_tiles(cfg: DictConfig, run: TiledRun, part: Summary) -> Summary:
     whole: Summary = {
         **part,
         **summarise_ending(
-            stopping, cfg.select, noisy, run.signal, _course(run), _averaging(run), removed, _nonlocal_means(run)
+            stopping,
+            cfg.select,
+            noisy,
+            run.signal,
+            _course(run),
+            _averaging(run),
+            removed,
+            _nonlocal_means(run),
+            run.observation.psnr_of_lost(run.blended),
         ),
         "noise": summarise_noise(run.observation),
         "range": summarise_range(run.observation),

@@ -87,6 +87,8 @@ class Blur(Operator):
             if kernel != "gaussian":
                 count = len(values) // _FINE
                 values = values.reshape(count, _FINE, count, _FINE).mean(axis=(1, 3))
+            while len(values) > 1 and not (values[[0, -1]].any() or values[:, [0, -1]].any()):
+                values = values[1:-1, 1:-1]  # a border of zeros would make pixels unknown for nothing
         else:
             values = _read_kernel(kernel)
         self.register_buffer("kernel", torch.from_numpy(values / values.sum()), persistent=False)
