@@ -59,10 +59,10 @@ mutants: setup  ## change the core in small ways and count how many changes its 
 	@$(BIN)/python mutation/run.py $(MODULE)
 
 bench: setup  ## time an iteration against its convolutions, and what the training loop and the stopping rules add to it
-	$(BIN)/python benchmarks/floor.py --size 128 model=unet
+	$(BIN)/python benchmarks/floor.py --size 128 model=unet precision=fp32
 	$(BIN)/python benchmarks/floor.py --size 128 model=unet precision=bf16
-	$(BIN)/python benchmarks/loop.py
-	$(BIN)/python benchmarks/stopping.py
+	$(BIN)/python benchmarks/loop.py model=unet precision=fp32
+	$(BIN)/python benchmarks/stopping.py model=unet precision=fp32
 
 bench-original: setup  ## the same against the original: make bench-original ORIGINAL=checkout-of-deep-image-prior
 	$(BIN)/python benchmarks/against_original.py --original $(ORIGINAL) --out outputs/bench

@@ -67,7 +67,13 @@ class Stopwatch(pl.Callback):
 def overrides_of(options: argparse.Namespace, size: int, precision: str) -> list[str]:
     """Our settings for one comparison."""
     return [
-        *("model=unet", "stopping=none", "callbacks.fit_progress=null", "callbacks.peak_psnr.eval_every=0"),
+        *(
+            "model=unet",
+            "alpha=0.99",
+            "stopping=none",
+            "callbacks.fit_progress=null",
+            "callbacks.peak_psnr.eval_every=0",
+        ),
         *(*square(size), f"precision={precision}", f"iterations={WARM_UP + options.iterations}"),
         *(f"trainer={options.accelerator}", *options.overrides),
     ]

@@ -22,8 +22,8 @@ import skimage.data
 from PIL import Image
 
 _SMALL = (
-    *("trainer=cpu", "model.channels=8", "model.input_channels=4", "image.crop=32", "iterations=60", "logger=none"),
-    *("callbacks.fit_progress=null", "callbacks.peak_psnr.eval_every=20"),
+    *("trainer=cpu", "precision=fp32", "alpha=0.99", "model.channels=8", "model.input_channels=4", "image.crop=32"),
+    *("iterations=60", "logger=none", "callbacks.fit_progress=null", "callbacks.peak_psnr.eval_every=20"),
 )
 _VOTE = (
     *("stopping.min_iterations=10", "stopping.patience=25", "stopping.rules.wmv.window=10", "alpha=0.8"),

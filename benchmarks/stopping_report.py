@@ -147,6 +147,7 @@ def run(case: Case, folder: Path) -> None:
         f"image.path=skimage:{case.image}",
         f"image.crop={case.crop}",
         f"stopping={case.stopping}",
+        f"alpha={ALPHA}",
         "callbacks.peak_psnr.eval_every=0",
         "logger=none",
         "save_checkpoint=false",

@@ -32,7 +32,10 @@ PICTURES = {
     "chelsea": ("skimage:chelsea", [110, 120, 64, 160]),
 }
 SIDE, OVERLAP = 64, 16
-SETTINGS = ["trainer=cpu", "model=unet", "model.channels=32", "model.levels=4", "logger=none", "save_checkpoint=false"]
+SETTINGS = [
+    *("trainer=cpu", "precision=fp32", "alpha=0.99", "model=unet", "model.channels=32", "model.levels=4"),
+    *("logger=none", "save_checkpoint=false"),
+]
 
 
 def fit_tile(observation: Observation, folder: Path, *overrides: str) -> tuple[NDArray[np.floating], dict[str, object]]:

@@ -87,6 +87,7 @@ def main() -> None:
         path = Path(work) / "large.png"
         draw(path, deep=options.deep)
         overrides = ["tile=512", f"image.path={path}", "callbacks.fit_progress=null", "iterations=3"]
+        overrides += ["model=resunet", "precision=fp32", "alpha=0.99"]
         overrides += ["degradation=gaussian"] if options.noise else []
         make = tiled_fit._Fits.__init__
 

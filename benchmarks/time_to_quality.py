@@ -74,7 +74,7 @@ class Result:
 
 def configure(options: argparse.Namespace, setting: str, seed: int) -> DictConfig:
     """The configuration of one fit."""
-    common = [*square(options.size), f"iterations={options.iterations}", *shlex.split(options.overrides)]
+    common = [*square(options.size), f"iterations={options.iterations}", "alpha=0.99", *shlex.split(options.overrides)]
     own = [*shlex.split(setting), f"seed={seed}"]
     return compose_config([*common, *own, "stopping=none", "callbacks.fit_progress=null", "logger=none"])
 

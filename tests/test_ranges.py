@@ -42,6 +42,7 @@ SEED = ([0, LARGEST], {-1: WHOLE.format(0), 2**31: f"a whole number of at least 
 POSITIVE = ([1e-9, 1e9], {0: "a number above 0"})
 COUNT = ([1, LARGEST], {0: WHOLE.format(1)})
 # The key, what it is given to, values that are taken, others and what is expected instead of them, the one to try.
+AVERAGE = "a number in [0, 1), or growing"
 RANGES: list[tuple[str, Callable[..., Any], list[Any], dict[Any, str], str]] = [
     ("degradation.sigma", GaussianNoise, *POSITIVE, "25"),
     ("degradation.seed", GaussianNoise, *SEED),
@@ -81,7 +82,7 @@ RANGES: list[tuple[str, Callable[..., Any], list[Any], dict[Any, str], str]] = [
     (GUARD + "escalate", DivergenceGuard, [True, False], {0: "true or false"}, "true"),
     ("callbacks.fit_progress.line_every", FitProgress, *POSITIVE, "15"),
     ("callbacks.fit_progress.bar", FitProgress, [True, False], {"no": "true or false"}, "true"),
-    ("alpha", OutputEMA, [0, 1 - 1e-9], {-0.1: "a number in [0, 1)", 1: "a number in [0, 1)"}, "0.99"),
+    ("alpha", OutputEMA, [0, 1 - 1e-9], {-0.1: AVERAGE, 1: AVERAGE}, "0.99"),
     ("callbacks.peak_psnr.eval_every", PeakPSNR, [0, LARGEST], {-1: WHOLE.format(0)}, "100"),
     ("callbacks.pictures.every", Pictures, [0, LARGEST], {-1: WHOLE.format(0)}, "250"),
     ("iterations", fit, [1, 10**7], {0: WHOLE.format(1), 10**7 + 1: f"{WHOLE.format(1)}, at most 10000000"}, "2000"),

@@ -78,7 +78,7 @@ def test_the_original_and_we_are_timed_in_turn(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", ["32", "544"])  # the sample has 512 pixels a side
 def test_the_floor_is_measured(size: str) -> None:
-    done = run("floor.py", "--size", size, "--repeats", "2", "model=unet", "trainer=cpu", *TINY_NET)
+    done = run("floor.py", "--size", size, "--repeats", "2", "model=unet", "precision=fp32", "trainer=cpu", *TINY_NET)
     assert done.returncode == 0, done.stderr
     assert f"UNet at {size}x{size}, fp32" in done.stdout
     assert float(re.search(r"step / floor +median ([\d.]+)", done.stdout)[1]) > 0  # type: ignore[index]

@@ -391,7 +391,7 @@ def test_quickstart_suits_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     cfg = compose_config(["experiment=quickstart"])
     assert list(cfg.image.crop) == [66, 176, 96, 96]
-    assert (cfg.model._target_, cfg.dropout) == ("dip_lightning.models.ResUNet", 0.1)
+    assert (cfg.model._target_, cfg.dropout) == ("dip_lightning.models.UNet", 0)
     on_cpu = cfg.iterations
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     cfg = compose_config(["experiment=quickstart"])
@@ -413,4 +413,4 @@ def test_composing_inside_another_hydra_application_leaves_it_alone() -> None:
 
     with initialize_config_dir(str(CONF), version_base="1.3"):
         compose_config(["model=unet"])
-        assert compose("config").model._target_ == "dip_lightning.models.ResUNet"
+        assert compose("config").model.channels == 32
