@@ -16,8 +16,7 @@ from dip_lightning.data import (
     SpeckleNoise,
     load_observation,
 )
-from dip_lightning.data.noise_level import clipped_noise, estimate_noise, is_correlated
-from dip_lightning.data.source import iterations_for
+from dip_lightning.data.noise_level import clipped_noise, estimate_noise, is_correlated, iterations_for
 from dip_lightning.errors import UserError
 
 

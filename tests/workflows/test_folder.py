@@ -13,8 +13,8 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dip_lightning.callbacks import OutputEMA
+from dip_lightning.data.folder import find_pictures
 from dip_lightning.errors import UserError
-from dip_lightning.workflows.folder import find_pictures
 from tests.conftest import TINY_UNET, Outcome
 
 Dip = Callable[..., Outcome]

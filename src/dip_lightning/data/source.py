@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from dip_lightning.checks import check_integer
 from dip_lightning.data.degradation import DefaultNoise, Degradation
 from dip_lightning.data.loading import load_observation
+from dip_lightning.data.noise_level import iterations_for
 from dip_lightning.data.observation import Observation
 
 if TYPE_CHECKING:
     from dip_lightning.problems.operators.operator import Operator
 
-__all__ = ["ImageSource", "iterations_for"]
+__all__ = ["ImageSource"]
 
 
 class ImageSource:
@@ -44,7 +45,7 @@ class ImageSource:
             path: See :func:`~dip_lightning.data.loading.load_observation`, as for all that is not named here.
             degradation: What corrupts the picture.
             iterations: How many iterations the fit has, at most; None for as many as the noise calls for, see
-                :func:`iterations_for`.
+                :func:`~dip_lightning.data.noise_level.iterations_for`.
             clean: The clean image, for measuring.
             crop: Which part of the picture.
             size: What it is resized to.
@@ -96,17 +97,3 @@ class ImageSource:
         if self._observation is None:
             self._observation = load_observation(self._path, self._degradation, **self._options)  # type: ignore[arg-type]
         return self._observation
-
-
-def iterations_for(sigma: float) -> int:
-    """Choose the cap of a fit by its noise: 5000 iterations at σ = 25, as in the paper, and more for less noise.
-
-    The less noise there is, the later it is fitted, in inverse proportion; see ``docs/results/stopping.md``.
-
-    Args:
-        sigma: Standard deviation of the noise on the scale 0 to 255.
-
-    Returns:
-        A number from 3000 to 10,000.
-    """
-    return 100 * round(min(max(1250 / max(sigma, 1.0), 30), 100))

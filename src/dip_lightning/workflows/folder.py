@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.markup import escape
 
+from dip_lightning.data.folder import find_pictures
 from dip_lightning.errors import UserError
 from dip_lightning.fitting.fit import FitResult
 from dip_lightning.fitting.resume_check import read_digest, resumable
@@ -20,12 +21,9 @@ from dip_lightning.runs.record import Summary, is_worse, read_summary
 from dip_lightning.runs.status import is_finished
 from dip_lightning.workflows.restore import fit
 
-__all__ = ["FolderResult", "find_pictures", "restore_folder", "tell", "tell_one"]
+__all__ = ["FolderResult", "restore_folder", "tell", "tell_one"]
 
 log = logging.getLogger(__name__)
-
-# What is taken for a picture in a folder; what it is in truth, reading tells.
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".npy", ".fits", ".fit", ".fts"}
 
 
 @dataclass
@@ -69,25 +67,6 @@ class FolderResult:
             self.restored.append(name)
         else:
             self.signal = fitted.signal
-
-
-def find_pictures(folder: Path) -> list[Path]:
-    """List the pictures of a folder by the endings of their names, in order; hidden files and subfolders are left out.
-
-    Args:
-        folder: The folder.
-
-    Raises:
-        UserError: There is none, or the folder cannot be read.
-    """
-    try:
-        found = [path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES and not path.is_dir()]
-    except PermissionError:
-        raise UserError(f"{folder} cannot be read", "a folder that you may read", "check its permissions") from None
-    pictures = sorted(path for path in found if not path.name.startswith("."))
-    if not pictures:
-        raise UserError(f"no picture in {folder}", f"files that end in {', '.join(sorted(_SUFFIXES))}", "name another")
-    return pictures
 
 
 def restore_folder(cfg: DictConfig, run_folder: Path, console: Console | None = None) -> FolderResult:
