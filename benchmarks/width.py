@@ -2,8 +2,8 @@
 
 Fits every setting to every picture, one fit after another, and writes `width.csv` (a line a fit: peak of the averaged
 output, its iteration, for how many iterations it is within 0.1 and 0.5 dB of that, the one-pass peak, what was handed
-back, the iteration that was picked, how many there were, seconds) and `width.md` (a line a setting: means over the
-pictures that all of the settings have).
+back, the iteration that was picked, how many there were, seconds), `width.md` (a line a setting: means over the
+pictures that all of the settings have) and `width.png` (the averaged output over the iterations, likewise).
 
     python benchmarks/width.py [--noisy FOLDER --clean FOLDER] [--names f16,baboon] [--crop 128] [--seeds 0]
         [--settings lean-64,unet-32] [--out FOLDER] [--minutes M] [--table-only] [OVERRIDE...]
@@ -21,6 +21,9 @@ import time
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
 
 from arguments import minutes, mistakes_told, naturals, positive
 from dip_lightning.config.compose import compose_config
@@ -119,6 +122,27 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def draw(folder: Path, rows: list[dict[str, Any]]) -> None:
+    """Draw the averaged output over the iterations: of each setting the mean over the fits that every setting has."""
+    settings = list(dict.fromkeys(row["setting"] for row in rows))
+    cases = [{(row["picture"], row["seed"]) for row in rows if row["setting"] == setting} for setting in settings]
+    common = sorted(set.intersection(*cases))
+    figure = Figure(figsize=(9, 4.8), dpi=130, layout="constrained")
+    axes = figure.add_subplot()
+    for setting in settings if common else []:
+        runs = find_runs([folder / f"{setting}-{picture}-seed{seed}" for picture, seed in common])
+        curves = [run.curves["psnr_averaged"] for run in runs]
+        length = min(len(curve) for curve in curves)
+        axes.plot(np.mean([curve[:length] for curve in curves], axis=0), label=setting)
+    axes.set_ylim(bottom=axes.get_ylim()[1] - 4)
+    axes.set_xlabel("iteration")
+    axes.set_ylabel("averaged output, mean PSNR (dB)")
+    axes.set_title(f"Mean over {len(common)} fits of each setting, as long as the shortest of them", fontsize=11)
+    axes.grid(alpha=0.25)
+    axes.legend()
+    figure.savefig(folder / "width.png")
+
+
 def write(folder: Path, rows: list[dict[str, Any]]) -> None:
     """Write both files."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -164,6 +188,7 @@ def main() -> None:
                     rows.append(row)
                     write(options.out, rows)
     if rows:
+        draw(options.out, rows)
         print(table(rows))
 
 

@@ -232,6 +232,14 @@ def time_to_quality(path: Path) -> Rows:
     return rows
 
 
+def widths(path: Path) -> Rows:
+    columns = ("peak", "peak_iteration", "within_0.1 within_0.5", "one_pass_peak", "handed_back", "iterations")
+    return {
+        (row["setting"], row["picture"]): [tuple(float(row[name]) for name in column.split()) for column in columns]
+        for row in read(path)
+    }
+
+
 READERS: dict[str, Callable[[Path], Rows]] = {
     "results/first-fits/unet-p0.csv": first_fits,
     "results/structure/table-256.csv": report("parameters", *PEAKS, *CURVE),
@@ -243,6 +251,7 @@ READERS: dict[str, Callable[[Path], Rows]] = {
     "results/stopping/cases.csv": stopping_cases,
     "results/stopping/cost.csv": stopping_cost,
     "results/tiling/seams.csv": seams,
+    "results/width/fits.csv": widths,
     "results/performance/against-original.csv": against_original,
     "results/performance/quality-96.csv": time_to_quality,
 }

@@ -160,7 +160,8 @@ hydra:
 def sweep(dip: Dip, tmp_path: Path) -> Path:
     (tmp_path / "mine" / "experiment").mkdir(parents=True)
     (tmp_path / "mine" / "experiment" / "blocks.yaml").write_text(BLOCKS)
-    common = ("--config-dir", "mine", "experiment=blocks", *TINY, "stopping=none", "hydra.sweep.dir=sweep")
+    tiny = [override for override in TINY if not override.startswith("model=")]  # the blocks choose the networks
+    common = ("--config-dir", "mine", "experiment=blocks", *tiny, "stopping=none", "hydra.sweep.dir=sweep")
     assert dip("-m", *common).code == 0
     return tmp_path / "sweep"
 

@@ -61,7 +61,7 @@ def test_what_stands_at_full_size_is_one_convolution_behind_interpolation() -> N
 
 
 def test_its_options_reach_the_unet_within() -> None:
-    assert small(upsample="nearest").inner.upsample == "nearest"
+    assert small(upsample="nearest").inner.upsample == ["nearest"] * 2
     assert not torch.allclose(small(upsample="nearest")(z := torch.rand(1, 4, 16, 16)), small()(z))
     dropouts = [layer.p for layer in small(dropout=0.25).modules() if isinstance(layer, nn.Dropout)]
     assert dropouts == [0.25] * 3
