@@ -16,7 +16,7 @@ READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test lint type format schema bench bench-original stopping-report gpu-check gpu-table1 \
-	gpu-structure real-photographs gpu-precision gpu-stopping-report gpu-bench time-to-quality mutants clean
+	gpu-structure real-photographs noise-estimate gpu-precision gpu-stopping-report gpu-bench time-to-quality mutants clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -75,6 +75,9 @@ stopping-report: setup  ## how well the stopping rules do, on small pictures (ov
 
 # A folder of pairs NAME_real.png (one shot) and NAME_mean.png (the mean of many of the same scene).
 PHOTOS ?=
+noise-estimate: setup  ## how well noise is told from the picture alone, of made noise and of photographs (PHOTOS=folder; seconds)
+	$(BIN)/python benchmarks/noise_estimate.py $(if $(PHOTOS),"$(PHOTOS)")
+
 real-photographs: setup  ## what is handed back of photographs with noise that neighbours share: make real-photographs PHOTOS=folder
 	@test -n "$(PHOTOS)" || { echo "make: name a folder of pairs NAME_real.png, NAME_mean.png: make $@ PHOTOS=folder" >&2; exit 2; }
 	$(BIN)/python benchmarks/real_photographs.py "$(PHOTOS)"

@@ -208,6 +208,23 @@ def seams(path: Path) -> Rows:
     return rows
 
 
+def as_it_is(labels: int) -> Callable[[Path], Rows]:
+    """A table that shows a CSV as it is: so many columns of labels, and figures or words behind them."""
+
+    def cell(text: str) -> Cell:
+        try:
+            return float(text)
+        except ValueError:
+            return text
+
+    def rows(path: Path) -> Rows:
+        with path.open(encoding="utf-8", newline="") as file:
+            _, *found = csv.reader(file)
+        return {tuple(row[:labels]): [cell(text) for text in row[labels:]] for row in found}
+
+    return rows
+
+
 def against_original(path: Path) -> Rows:
     names = {"original": "original, float32", "fp32": "ours, float32", "bf16": "ours, bf16"}
     rows: Rows = {}
@@ -250,6 +267,7 @@ READERS: dict[str, Callable[[Path], Rows]] = {
     "results/stopping/rules.csv": stopping_rules,
     "results/stopping/cases.csv": stopping_cases,
     "results/stopping/cost.csv": stopping_cost,
+    "results/real-photographs/estimate.csv": as_it_is(3),
     "results/tiling/seams.csv": seams,
     "results/width/fits.csv": widths,
     "results/performance/against-original.csv": against_original,

@@ -226,6 +226,12 @@ def test_photographs_are_fitted_once_and_listed(tmp_path: Path) -> None:
     assert 0 <= float(row["share of non-local means"]) <= 1
     again = run("real_photographs.py", *arguments)
     assert "fitting" not in again.stdout
+    estimated = run("noise_estimate.py", str(photos), "--out", str(out))
+    assert estimated.returncode == 0, estimated.stderr
+    told = list(csv.DictReader((out / "estimate.csv").read_text().splitlines()))
+    assert {row["picture"] for row in told} == {"one", "coffee", "astronaut", "chelsea"}
+    white = next(row for row in told if row["noise"] == "white")
+    assert float(white["estimated"]) == pytest.approx(15, rel=0.15)
     nothing = run("real_photographs.py", str(tmp_path))
     assert nothing.returncode != 0
     assert nothing.stderr.startswith(f"{tmp_path} has no NAME_real.png")
