@@ -107,7 +107,7 @@ def test_a_job_that_fails_does_not_lose_the_others(dip: Dip, tmp_path: Path) -> 
         (["callbacks.fit_progress={_target_: dip_lightning.callbacks.FitProgress, line_every: 0}"], "line_every=0"),
         (["trainer.deterministic=foo"], "trainer.deterministic=foo"),
         (["precision=fp64", "precision.tf32=true"], "try precision=tf32"),
-        (["hydra.run.dir=/proc/nowhere/run"], "try hydra.run.dir=FOLDER"),
+        (["hydra.run.dir=/proc/nowhere/run"], "try hydra.run.dir=NEW_FOLDER"),
     ],
 )
 def test_a_mistake_gives_one_line_and_code_2(dip: Dip, tmp_path: Path, overrides: list[str], said: str) -> None:

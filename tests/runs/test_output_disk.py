@@ -76,7 +76,7 @@ def test_a_full_or_read_only_disk_is_refused_before_the_fit(
     told = dip_process(*TINY_UNET, f"hydra.run.dir={disk}/run", cwd=tmp_path)
     assert told.code == 2
     (line,) = told.err.strip().splitlines()
-    assert "try hydra.run.dir=FOLDER" in line
+    assert "try hydra.run.dir=NEW_FOLDER" in line
     assert not list(disk.iterdir())
 
 

@@ -9,7 +9,9 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from dip_lightning.runs.lock import HeldError, hold
+from dip_lightning.errors import UserError
+from dip_lightning.runs.lock import hold
+from dip_lightning.runs.written import check_own
 
 __all__ = ["HoldRunFolder", "RefusedError", "released"]
 
@@ -17,30 +19,31 @@ _held = ExitStack()
 
 
 class RefusedError(BaseException):
-    """The folder is held by another; not an exception, which Hydra would make a warning of."""
+    """The folder is not this run's; not an exception, which Hydra would make a warning of."""
 
-    def __init__(self, reason: HeldError) -> None:
+    def __init__(self, reason: UserError) -> None:
         """Keep the reason."""
         self.reason = reason
         super().__init__(reason)
 
 
 class HoldRunFolder(Callback):
-    """Hydra's callback: a second run is refused before its configuration has overwritten that of the first."""
+    """Hydra's callback: a run is refused before its configuration has overwritten what is not its own."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Hold the folder.
 
         Raises:
-            RefusedError: Another process has it.
+            RefusedError: Another process has it, or it holds files that no run has written.
         """
         picture = config.image.get("path")
-        if isinstance(picture, str) and Path(picture).is_dir():  # whose pictures several may share
-            return
-        folder = Path(str(config.hydra.run.dir))
+        folder = Path(os.path.abspath(str(config.hydra.run.dir)))  # noqa: PTH100 - as Hydra does, links and all
         try:
-            _held.enter_context(hold(Path(os.path.abspath(folder))))  # noqa: PTH100 - as Hydra does, links and all
-        except HeldError as error:
+            check_own(folder, hydra=True)
+            if isinstance(picture, str) and Path(picture).is_dir():  # whose pictures several may share
+                return
+            _held.enter_context(hold(folder))
+        except UserError as error:
             raise RefusedError(error) from None
         except OSError:  # Hydra will tell
             return
@@ -51,7 +54,7 @@ def released() -> Iterator[None]:
     """Let go of the folder when the ``with`` block ends.
 
     Raises:
-        HeldError: It could not be held.
+        UserError: It could not be held, or would lose what is in it.
     """
     try:
         yield

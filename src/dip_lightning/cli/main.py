@@ -236,7 +236,7 @@ def _fit_parts(cfg: DictConfig, run_folder: Path) -> int:
 
 def _of_output(error: OSError) -> UserError:
     problem = f"{error.filename or 'the run folder'} cannot be written ({error.strerror or error})"
-    return UserError(problem, "a folder with room that you may write to", "try hydra.run.dir=FOLDER")
+    return UserError(problem, "a folder with room that you may write to", "try hydra.run.dir=NEW_FOLDER")
 
 
 def _complain(message: str | UserError) -> None:

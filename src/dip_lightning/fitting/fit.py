@@ -44,6 +44,7 @@ from dip_lightning.runs.checkpoint_file import (
 from dip_lightning.runs.record import RECORD
 from dip_lightning.runs.run_folder import check_room
 from dip_lightning.runs.trial import try_to_write
+from dip_lightning.runs.written import adopt
 from dip_lightning.system import environment
 from dip_lightning.system.loggers import close_loggers, kept_open
 
@@ -200,6 +201,7 @@ def _prepare(fit: Fit, run_folder: Path | None, about: FitDescription, state: Ch
 
 def clear_run_folder(run_folder: Path) -> None:
     """Remove what would be taken for a part of the fit that begins: TensorBoard would draw the curves of both."""
+    adopt(run_folder)
     remove_checkpoints(run_folder)
     for name in (RECORD, "events.out.tfevents*", "hparams.yaml"):
         for path in run_folder.glob(name):

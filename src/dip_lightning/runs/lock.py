@@ -34,7 +34,7 @@ class HeldError(UserError):
         super().__init__(
             f"{run_folder} is being written by {holder}",
             "a run folder for each run",
-            "wait until that one ends, or try another hydra.run.dir=FOLDER",
+            "wait until that one ends, or try another hydra.run.dir=NEW_FOLDER",
         )
 
 

@@ -16,10 +16,10 @@ from dip_lightning.data.image_io import STACKS
 from dip_lightning.errors import UserError
 from dip_lightning.names import as_json_text
 from dip_lightning.runs import figures
-from dip_lightning.runs.atomic import atomic_write
 from dip_lightning.runs.curves_csv import write_curves
 from dip_lightning.runs.lock import LOCK
 from dip_lightning.runs.record import PREVIEW, RECORD, Summary
+from dip_lightning.runs.written import WRITTEN, write_own
 
 __all__ = ["check_room", "remove_if_empty", "write_run", "write_summary"]
 
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 # What figures, curves and events of a usual fit take, in bytes.
 _FIGURES = 2_000_000
 # What is written before anything is computed.
-_OF_HYDRA = {".hydra", "dip.log", LOCK}
+_BEFORE = {".hydra", "dip.log", LOCK, WRITTEN}
 
 
 def write_run(
@@ -59,14 +59,14 @@ def write_run(
     """
     folder.mkdir(parents=True, exist_ok=True)
     picture = folder / f"restored{SUFFIXES[restored.format]}"
-    with atomic_write(picture) as part:
+    with write_own(picture) as part:
         write_image(part, restored)
     if restored.format in STACKS:  # which browsers do not show
-        with atomic_write(folder / PREVIEW) as part:
+        with write_own(folder / PREVIEW) as part:
             write_image(part, restored.preview(restored.to_unit()))
-    with atomic_write(folder / "observation.png") as part:
+    with write_own(folder / "observation.png") as part:
         write_image(part, restored.preview(observation))
-    with atomic_write(folder / "curves.csv") as part:
+    with write_own(folder / "curves.csv") as part:
         write_curves(part, curves)
     interrupted = summary["signal"] is not None
     if interrupted:  # whoever sent the signal may not wait for the figures
@@ -81,7 +81,7 @@ def write_run(
 def _draw(path: Path, draw: Callable[..., None], *what: Any) -> None:
     """Draw a figure; one that cannot be drawn (settings of matplotlib that call for what is not there) is left out."""
     try:
-        with atomic_write(path) as part:
+        with write_own(path) as part:
             draw(part, *what)
     except OSError:
         raise
@@ -98,7 +98,7 @@ def write_summary(folder: Path, summary: Summary) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     text = as_json_text(json.dumps(_without_nan(summary), indent=2, ensure_ascii=False))
-    with atomic_write(folder / RECORD) as part:
+    with write_own(folder / RECORD) as part:
         part.write_text(text + "\n", encoding="utf-8")
 
 
@@ -120,7 +120,7 @@ def check_room(folder: Path, samples: int, weights: int) -> None:
         raise UserError(
             f"{free / 1e6:.1f} MB of room for the run folder {folder}",
             f"about {needed / 1e6:.1f} MB",
-            "make room, or try hydra.run.dir=FOLDER on another disk",
+            "make room, or try hydra.run.dir=NEW_FOLDER on another disk",
         )
 
 
@@ -134,7 +134,7 @@ def remove_if_empty(folder: Path, since: float) -> None:
     try:
         found = {path.name for path in folder.iterdir()}
         log = folder / "dip.log"
-        if not found <= _OF_HYDRA or not _is_made_since(folder, since) or (log.exists() and log.stat().st_size):
+        if not found <= _BEFORE or not _is_made_since(folder, since) or (log.exists() and log.stat().st_size):
             return
         shutil.rmtree(folder)
         here = Path.cwd()

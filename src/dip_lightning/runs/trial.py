@@ -36,7 +36,7 @@ def try_to_write(folder: Path, picture: Picture) -> None:
         raise UserError(
             f"{folder} cannot be written ({error.strerror or error})",
             "a folder with room that you may write to",
-            "try hydra.run.dir=FOLDER",
+            "try hydra.run.dir=NEW_FOLDER",
         ) from None
     except Exception as error:  # encoders raise whatever they stumble over
         raise _refuse(picture, error) from error

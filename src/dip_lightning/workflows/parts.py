@@ -17,8 +17,8 @@ from dip_lightning.data.cropping import crop_picture, read_source, resize_pictur
 from dip_lightning.data.image_io import STACKS, write_image, write_pages
 from dip_lightning.errors import UserError
 from dip_lightning.fitting.resume_check import read_digest, resumable
-from dip_lightning.runs.atomic import atomic_write
 from dip_lightning.runs.status import is_finished
+from dip_lightning.runs.written import check_own, write_own
 from dip_lightning.workflows.folder import FolderResult, tell_one
 from dip_lightning.workflows.restore import fit
 
@@ -53,6 +53,7 @@ def restore_parts(cfg: DictConfig, run_folder: Path, console: Console | None = N
         UserError: The file cannot be read or its format holds one page alone, or a part cannot be restored.
     """
     console = console or Console(emoji=False)
+    check_own(run_folder)
     parts = _parts_of(cfg)
     result = FolderResult(total=len(parts))
     samples: dict[_Part, NDArray[Any]] = {}
@@ -105,7 +106,7 @@ def _write(cfg: DictConfig, run_folder: Path, samples: dict[_Part, NDArray[Any]]
     for page in sorted({part.page for part in samples}):
         pieces = {part: piece for part, piece in samples.items() if part.page == page}
         pictures.append(_joined(cfg, page, pieces))
-    with atomic_write(run_folder / f"restored{SUFFIXES[pictures[0].format]}") as whole:
+    with write_own(run_folder / f"restored{SUFFIXES[pictures[0].format]}") as whole:
         if len(pictures) > 1:
             write_pages(whole, pictures)
         else:

@@ -13,6 +13,7 @@ from dip_lightning.fitting.build import Sources, build_data, build_operator
 from dip_lightning.fitting.fit import FitResult, clear_run_folder, fit_picture
 from dip_lightning.fitting.own import Own
 from dip_lightning.runs.lock import hold
+from dip_lightning.runs.written import check_own
 from dip_lightning.workflows.tiled_fit import fit_tiles
 from dip_lightning.workflows.tiles import Tiles
 
@@ -35,10 +36,13 @@ def fit(
 
     Raises:
         HeldError: Another run is writing to ``run_folder``.
+        UserError: Besides those, a file that the run would write is there, and was not written by a run.
     """
     if run_folder is not None and run_folder.exists() and not run_folder.is_dir():
         raise UserError(f"run folder {run_folder}", "a folder, or a name that is free", "name another")
     with hold(run_folder):
+        if run_folder is not None:
+            check_own(run_folder)
         observation = None
         if cfg.tile is not None and not isinstance(image, Observation):
             given: Sources = {key: value for key, value in (("path", image), ("clean", clean)) if value is not None}

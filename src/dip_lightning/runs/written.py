@@ -1,0 +1,125 @@
+"""Which files of a run folder were written by runs: no other file is overwritten or removed."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+from dip_lightning.errors import UserError
+from dip_lightning.runs.atomic import atomic_write
+from dip_lightning.runs.record import PREVIEW, RECORD, TILE_FOLDERS
+
+__all__ = ["WRITTEN", "adopt", "check_own", "write_own"]
+
+# Under a run folder: the digests that each result had when it was written, the last two by name.
+WRITTEN = ".written.json"
+
+# What somebody may want to keep, or to retouch: known by content. The rest belongs to the folder of a run as a whole.
+_RESULTS = ("restored.*", PREVIEW, "observation.png", "comparison.png", "curves.png", "curves.csv")
+_BELOW = (*TILE_FOLDERS, "parts")
+_REST = (RECORD, "hparams.yaml", "metrics.csv", "events.out.tfevents*", "checkpoints", *_BELOW)
+# How far into a checkpoint its configuration is looked for, in bytes.
+_HEAD = 4_000_000
+
+
+def check_own(folder: Path, *, hydra: bool = False) -> None:
+    """Check that all which a run would write over was written by a run, before anything is computed.
+
+    Args:
+        folder: The run folder; one that is not there has nothing to lose.
+        hydra: Whether Hydra has yet to write there, too.
+
+    Raises:
+        UserError: A file was not, or has been changed since.
+    """
+    foreign = next(_foreign(folder, hydra), None) if folder.is_dir() else None
+    if foreign is None:
+        return
+    free = next(name for number in count(1) if not (name := folder / f"run-{number}").exists())
+    problem = f"{foreign} was not written by this run, which would overwrite it"
+    raise UserError(problem, "a run folder of its own", f"name another, such as {free}")
+
+
+def adopt(folder: Path) -> None:
+    """Take note that the results in a folder which :func:`check_own` has let pass are those of runs.
+
+    Args:
+        folder: The run folder.
+    """
+    if folder.is_dir() and _read(folder) is None:
+        _write(folder, {path.name: [_digest(path)] for path in _results(folder)})
+
+
+@contextmanager
+def write_own(path: Path) -> Iterator[Path]:
+    """Write a file of a run whole or not at all, and note that it is one, see :func:`~.atomic.atomic_write`.
+
+    Args:
+        path: The file.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    with atomic_write(path) as part:
+        yield part
+        # Before the name is taken: after a crash in between the older file is known still, and the new one already.
+        adopt(path.parent)
+        known = _read(path.parent) or {}
+        known[path.name] = [*known.get(path.name, []), _digest(part)][-2:]
+        _write(path.parent, known)
+
+
+def _foreign(folder: Path, hydra: bool) -> Iterator[Path]:
+    known = _read(folder)
+    if hydra and known is None:
+        composed = folder / ".hydra" / "config.yaml"
+        if composed.is_file() and b"dip_lightning" not in composed.read_bytes():
+            yield composed
+    if known is None and _is_of_earlier_version(folder):
+        return
+    for path in _results(folder):
+        if known is None or _digest(path) not in known.get(path.name, ()):
+            yield path
+    if known is None:
+        for pattern in _REST:
+            yield from sorted(folder.glob(pattern))
+
+
+def _is_of_earlier_version(folder: Path) -> bool:
+    """Whether a folder without notes is that of a run: by its record, a checkpoint, or a part."""
+    try:
+        summary = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        if isinstance(summary, dict) and "stopping" in summary and "versions" in summary:
+            return True
+    except (OSError, ValueError):
+        pass
+    for checkpoint in folder.glob("checkpoints/*.ckpt"):
+        with checkpoint.open("rb") as file:
+            if b"dip_lightning" in file.read(_HEAD):
+                return True
+    return any(_is_of_earlier_version(part) for below in _BELOW for part in folder.glob(f"{below}/*"))
+
+
+def _results(folder: Path) -> list[Path]:
+    return sorted(path for pattern in _RESULTS for path in folder.glob(pattern) if path.is_file())
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:32]
+
+
+def _read(folder: Path) -> dict[str, list[str]] | None:
+    """The notes of a folder; None where there are none, or they are damaged."""
+    try:
+        known = json.loads((folder / WRITTEN).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return known if isinstance(known, dict) else None
+
+
+def _write(folder: Path, known: dict[str, list[str]]) -> None:
+    with atomic_write(folder / WRITTEN) as part:
+        part.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,66 @@
+"""Nothing that a run did not write itself is overwritten."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dip_lightning import UserError, restore
+from dip_lightning.runs.written import WRITTEN, check_own
+from tests.conftest import TINY_UNET, Outcome
+
+Dip = Callable[..., Outcome]
+
+
+def write_picture(path: Path) -> bytes:
+    Image.fromarray(np.arange(1024, dtype=np.uint8).reshape(32, 32)).save(path, "PNG")
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["restored.png", "comparison.png", "curves.csv", "hparams.yaml", "summary.json"])
+def test_a_file_of_the_users_is_kept_and_a_free_folder_named(dip: Dip, tmp_path: Path, name: str) -> None:
+    before = write_picture(tmp_path / name)
+    outcome = dip(*TINY_UNET, "hydra.run.dir=.")
+    assert outcome.code == 2
+    (line,) = outcome.err.splitlines()
+    assert name in line
+    assert str(tmp_path / "run-1") in line
+    assert (tmp_path / name).read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == [name]
+
+
+def test_the_configuration_of_another_program_is_kept(dip: Dip, tmp_path: Path) -> None:
+    (tmp_path / ".hydra").mkdir()
+    (tmp_path / ".hydra" / "config.yaml").write_text("theirs: 1\n")
+    assert dip(*TINY_UNET, "hydra.run.dir=.").code == 2
+    assert (tmp_path / ".hydra" / "config.yaml").read_text() == "theirs: 1\n"
+
+
+def test_a_run_writes_over_itself_but_not_over_a_picture_that_was_retouched(dip: Dip, tmp_path: Path) -> None:
+    for _ in range(2):
+        assert dip(*TINY_UNET, "hydra.run.dir=run").code == 0
+    before = write_picture(tmp_path / "run" / "restored.png")
+    outcome = dip(*TINY_UNET, "seed=1", "hydra.run.dir=run")
+    assert outcome.code == 2
+    assert "restored.png" in outcome.err
+    assert (tmp_path / "run" / "restored.png").read_bytes() == before
+
+
+def test_a_folder_of_an_earlier_version_is_taken_over(dip: Dip, tmp_path: Path) -> None:
+    assert dip(*TINY_UNET, "hydra.run.dir=run").code == 0
+    (tmp_path / "run" / WRITTEN).unlink()
+    assert dip("resume=run", "iterations=8").code == 0
+    assert set(json.loads((tmp_path / "run" / WRITTEN).read_text())) >= {"restored.png", "comparison.png"}
+    (tmp_path / "run" / WRITTEN).unlink()
+    (tmp_path / "run" / "summary.json").unlink()  # killed: only a checkpoint tells
+    check_own(tmp_path / "run")
+
+
+def test_python_keeps_what_is_in_a_folder(tmp_path: Path) -> None:
+    before = write_picture(tmp_path / "curves.png")
+    with pytest.raises(UserError, match=r"curves\.png was not written by this run"):
+        restore(np.zeros((32, 32), np.uint8), run_folder=tmp_path, iterations=1)
+    assert (tmp_path / "curves.png").read_bytes() == before
