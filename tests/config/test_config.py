@@ -47,6 +47,7 @@ CHANGES: dict[str, tuple[Any, ...]] = {
     "select": ("one_pass",),
     "nonlocal_means": (0.5,),
     "input_scale": (0.2,),
+    "z": ("meshgrid", [*TINY_UNET, "model.input_channels=2"]),
     "input_noise_std": (0.2,),
     "channels_last": ("false",),
     "compile": ("default",),  # in tests/test_compilation.py

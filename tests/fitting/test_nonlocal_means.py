@@ -97,3 +97,9 @@ def test_the_share_is_that_of_the_least_error(clean: NDArray[np.uint8], noise: N
     assert errors[round(100 * share)] < 1.05 * min(errors)
     assert risk == pytest.approx(errors[round(100 * share)], rel=0.3)
     assert psnr(torch.lerp(coarse, fine, share), truth) > max(psnr(fine, truth), psnr(coarse, truth))
+
+
+def test_grey_pictures_are_filtered_too(photograph: NDArray[np.uint8]) -> None:
+    told, output = selected("stopping=none", "nonlocal_means=1", image=photograph[:, :, 0])
+    assert told["nonlocal_means"] == 1
+    assert output.shape == (64, 64, 1)

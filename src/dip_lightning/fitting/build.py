@@ -35,7 +35,7 @@ from dip_lightning.fitting.settings import FitSettings, read_settings
 from dip_lightning.fitting.trainer import build_trainer
 from dip_lightning.module import DeepImagePrior
 from dip_lightning.precision import Precision
-from dip_lightning.priors import InputPolicy, Prior, UniformInput
+from dip_lightning.priors import DRAWS, InputPolicy, Prior
 from dip_lightning.problems import DATA_TERMS, Operator, Problem
 from dip_lightning.problems.operators.operator import FunctionOperator
 from dip_lightning.system import environment
@@ -44,6 +44,8 @@ from dip_lightning.system.randomness import drawn_with, seed_all_else
 __all__ = ["PROBLEM", "Fit", "Sources", "build_data", "build_fit"]
 
 Part = TypeVar("Part")
+# What makes z of a shape.
+DrawsInput = Callable[[tuple[int, int, int], torch.Generator], torch.Tensor]
 
 # What a record names instead of a file where a whole problem was given.
 PROBLEM = "problem"
@@ -178,7 +180,7 @@ def _build_prior(cfg: DictConfig, observation: Observation, own: Own, channels: 
         # The original's values: 1/20 for σ = 50, else 1/30.
         by_noise = {"std": 1 / 20 if observation.sigma >= 50 else 1 / 30}
         policy = build(cfg.input, **(by_noise if cfg.input.get("std", 0) is None else {}))
-    draw = UniformInput(cfg.input_scale)
+    draw = DRAWS[check_choice("z", cfg.z, DRAWS)](cfg.input_scale)
     image_channels = observation.picture_shape[0]
     if own.model is not None:
         return Prior(deepcopy(own.model), draw=draw, policy=policy, input_channels=cfg.model.input_channels or 32)
@@ -198,7 +200,7 @@ def _build_prior(cfg: DictConfig, observation: Observation, own: Own, channels: 
     return Prior(build(cfg.model, **switches), draw=draw, policy=policy)
 
 
-def _build_own_network(cfg: DictConfig, draw: UniformInput, policy: InputPolicy, switches: dict[str, Any]) -> Prior:
+def _build_own_network(cfg: DictConfig, draw: DrawsInput, policy: InputPolicy, switches: dict[str, Any]) -> Prior:
     """Build a network of a package that is trusted; what every fit says, it is told where it has a place for it."""
     settings = cfg.model.copy()
     OmegaConf.set_struct(settings, False)

@@ -75,8 +75,9 @@ def with_nonlocal_means(fit: Fit, selection: Selection) -> Selection:
 
 def _filter(image: Tensor, cut_off: float, sigma: float) -> Tensor:
     """Non-local means of (1, C, H, W)."""
+    pixels = to_image(image).astype(np.float32)
     filtered = denoise_nl_means(
-        to_image(image).astype(np.float32),
+        pixels,
         patch_size=_PATCH,
         patch_distance=_DISTANCE,
         h=cut_off,
@@ -84,4 +85,4 @@ def _filter(image: Tensor, cut_off: float, sigma: float) -> Tensor:
         fast_mode=True,
         channel_axis=-1,
     )
-    return torch.from_numpy(np.asarray(filtered)).permute(2, 0, 1)[None].to(image)
+    return torch.from_numpy(np.asarray(filtered).reshape(pixels.shape)).permute(2, 0, 1)[None].to(image)

@@ -1,12 +1,15 @@
 """How the input z is drawn, and what it is in each iteration: perturbed, as in Deep Image Prior."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from dip_lightning.checks import check_number
+from dip_lightning.errors import UserError
 from dip_lightning.system.randomness import Randomness
 
-__all__ = ["InputPolicy", "Perturbed", "UniformInput"]
+__all__ = ["DRAWS", "InputPolicy", "MeshGrid", "Perturbed", "UniformInput"]
 
 
 class UniformInput:
@@ -23,6 +26,29 @@ class UniformInput:
     def __call__(self, shape: tuple[int, int, int], generator: torch.Generator) -> Tensor:
         """Draw z of ``shape`` (C_z, H_z, W_z) as (1, C_z, H_z, W_z), on the host."""
         return torch.rand((1, *shape), generator=generator) * self.scale
+
+
+class MeshGrid:
+    """z of two channels, which are not drawn: the column and the row of each pixel, from 0 at the left and top to 1."""
+
+    def __call__(self, shape: tuple[int, int, int], generator: torch.Generator) -> Tensor:
+        """Make z of ``shape`` (2, H_z, W_z) as (1, 2, H_z, W_z), on the host.
+
+        Raises:
+            UserError: It is to have another number of channels.
+        """
+        channels, height, width = shape
+        if channels != 2:
+            raise UserError(f"z=meshgrid of {channels} channels", "two", "try model.input_channels=2")
+        rows, columns = (torch.linspace(0, 1, length) for length in (height, width))
+        return torch.stack(torch.meshgrid(columns, rows, indexing="xy"))[None]
+
+
+# How z comes about, by the words of the configuration.
+DRAWS: dict[str, Callable[[float], UniformInput | MeshGrid]] = {
+    "noise": UniformInput,
+    "meshgrid": lambda _: MeshGrid(),
+}
 
 
 class InputPolicy(nn.Module):
