@@ -270,3 +270,24 @@ def test_a_picture_of_ones_own_ends_by_itself_and_comes_back_as_it_was(
         assert (restored.size, restored.mode) == (size, mode)
         if mode == "RGBA":
             assert np.array_equal(np.asarray(restored)[:, :, 3], np.asarray(picture)[:, :, 3])
+
+
+def test_a_bare_command_says_what_to_type(dip: Dip, tmp_path: Path) -> None:
+    outcome = dip()
+    assert outcome.code == 2
+    assert outcome.err.startswith("dip: nothing to restore: expected a picture; try dip image.path=photo.png")
+    assert outcome.err.count("\n") == 1
+    assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.parametrize("mistake", ["seed=abc", "iterations=-1", "dropout=2", "select=both", "input_scale=0"])
+def test_a_mistake_is_told_before_torch_is_loaded(mistake: str, tmp_path: Path) -> None:
+    script = (
+        "import sys; from dip_lightning.cli import main\n"
+        f"sys.argv = ['dip', {mistake!r}]\n"
+        "try:\n    main.main()\nexcept SystemExit as end:\n    print(end.code, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.stdout.split() == ["2", "False"]
+    assert mistake in done.stderr
+    assert done.stderr.count("\n") == 1

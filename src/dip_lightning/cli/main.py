@@ -21,6 +21,7 @@ from dip_lightning.cli.going_on import go_on
 from dip_lightning.cli.held_folder import released
 from dip_lightning.cli.loading import share_cores, without_collection
 from dip_lightning.config.compose import config_folder, register_resolvers
+from dip_lightning.config.early import check_early
 from dip_lightning.config.help_text import help_text
 from dip_lightning.config.hydra_section import guard_hydra
 from dip_lightning.config.messages import CONFIGURATION_ERRORS, GROUP_CHOICE, of_group_choice, translate
@@ -35,6 +36,14 @@ from dip_lightning.system.output import open_what_is_closed, tolerate_broken_out
 __all__ = ["main"]
 
 log = logging.getLogger(__name__)
+
+# What a bare `dip` is answered.
+_NOTHING = UserError(
+    "nothing to restore",
+    "a picture",
+    "try dip image.path=photo.png (dip-inspect photo.png says beforehand how long it takes), "
+    "dip experiment=quickstart for a sample in minutes, or dip --help",
+)
 
 # At import, too: a launcher may run a job in a process of its own.
 register_resolvers()
@@ -72,6 +81,18 @@ def _asks_about_us(arguments: list[str]) -> bool:
     return False
 
 
+def _start(arguments: list[str]) -> None:
+    """Do what the command line asks for."""
+    if not arguments:  # it would be a long fit of a sample, which nobody asked for
+        raise _NOTHING
+    with trust_from_command_line(arguments) as rest:
+        if any(argument.startswith("resume=") for argument in rest):
+            sys.exit(go_on(rest))
+        sys.argv = [sys.argv[0], *settle_arguments(rest)]
+        with released():
+            _run()
+
+
 def _main(arguments: list[str]) -> None:
     if _asks_about_us(arguments):
         return
@@ -83,12 +104,7 @@ def _main(arguments: list[str]) -> None:
     global _started
     _started = time.time() - _TICK
     try:
-        with trust_from_command_line(arguments) as rest:
-            if any(argument.startswith("resume=") for argument in rest):
-                sys.exit(go_on(rest))
-            sys.argv = [sys.argv[0], *settle_arguments(rest)]
-            with released():
-                _run()
+        _start(arguments)
     except JobsFailedError as error:
         _complain(str(error))
         sys.exit(UNEXPECTED if UNEXPECTED in error.codes else USER_ERROR)
@@ -161,6 +177,7 @@ def _read_digest(cfg: DictConfig) -> str | None:
 
 def _fit(cfg: DictConfig, run_folder: Path, sweep: HydraConf | None) -> int:
     """Run one fit and print its table (of a sweep's job, a line), or fit a folder; returns the exit code."""
+    check_early(cfg)
     if isinstance(cfg.image.path, str) and cfg.image.path and Path(cfg.image.path).is_dir():
         return _fit_folder(cfg, run_folder)
     with hold(run_folder):  # whatever is asked of it below holds until the fit has ended
