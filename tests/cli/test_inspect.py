@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from scipy.ndimage import gaussian_filter
 from skimage import data
 
@@ -56,6 +57,17 @@ def test_a_photograph_is_described(
     assert "neighbours share 0.7 of it: a developed photograph" in out or "neighbours share 0.8" in out
     assert "GB of memory, likely" in out
     assert lines[-1] == "  to restore it: dip image.path=photo.jpg"
+
+
+def test_texts_of_a_png_are_kept_and_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    texts = PngInfo()
+    texts.add_text("Title", "coffee")
+    Image.fromarray(CLEAN).save(tmp_path / "told.png", pnginfo=texts)
+    Image.fromarray(CLEAN).save(tmp_path / "bare.png")
+    assert "kept: what else the PNG says of itself" in told(monkeypatch, capsys, str(tmp_path / "told.png"))[1]
+    assert "there is no metadata in it" in told(monkeypatch, capsys, str(tmp_path / "bare.png"))[1]
 
 
 def test_of_a_large_picture_a_part_and_tiles_are_named(

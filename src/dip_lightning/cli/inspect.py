@@ -94,8 +94,7 @@ def _tell(found: _Found, console: Console) -> None:
 def _lines(found: _Found) -> Iterator[str]:
     picture, cost, name = found.picture, found.cost, str(found.path)
     yield f"{printable(name)}: {_kind(picture)}"
-    kept = [word for key, word in _METADATA.items() if key in picture.metadata]
-    yield f"  kept: {', '.join(kept) if kept else 'no metadata in it'}{', transparency' * (picture.alpha is not None)}"
+    yield f"  kept: {', '.join(_kept(picture)) or 'there is no metadata in it'}"
     if found.range.source != "type":
         yield f"  {found.range.describe()}"
     yield f"  {found.noise.describe()}; at most {found.iterations} iterations"
@@ -103,7 +102,7 @@ def _lines(found: _Found) -> Iterator[str]:
         yield f"  {note}"
     yield (
         f"  as a whole: about {cost.bytes / 1e9:.1f} GB of memory, likely {duration(cost.likely)}, at most "
-        f"{duration(cost.at_most)} (an estimate for two cores in {cost.precision}; a GPU is far faster)"
+        f"{duration(cost.at_most)} (a rough estimate for a CPU of few cores in {cost.precision}; a GPU is far faster)"
     )
     command = f"dip {quote_for_shell('image.path', name)}" if _is_odd(name) else f"dip image.path={name}"
     pixels = picture.height * picture.width
@@ -114,6 +113,15 @@ def _lines(found: _Found) -> Iterator[str]:
             tile = default_cost(_TILE**2, found.iterations)
             yield f"  in tiles, {tile.bytes / 1e9:.1f} GB at a time: {command} tile={_TILE}"
     yield f"  to restore it: {command}"
+
+
+def _kept(picture: Picture) -> Iterator[str]:
+    """What is carried over besides the samples, in a user's words."""
+    yield from (word for key, word in _METADATA.items() if key in picture.metadata)
+    if any(picture.metadata[key] for key in picture.metadata.keys() - _METADATA.keys()):
+        yield f"what else the {picture.format} says of itself"
+    if picture.alpha is not None:
+        yield "transparency"
 
 
 def _kind(picture: Picture) -> str:
