@@ -268,6 +268,7 @@ READERS: dict[str, Callable[[Path], Rows]] = {
     "results/stopping/cases.csv": stopping_cases,
     "results/stopping/cost.csv": stopping_cost,
     "results/real-photographs/estimate.csv": as_it_is(3),
+    "results/real-photographs/photographs.csv": as_it_is(1),
     "results/tiling/seams.csv": seams,
     "results/width/fits.csv": widths,
     "results/performance/against-original.csv": against_original,
