@@ -16,7 +16,7 @@ READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test lint type format schema bench bench-original stopping-report gpu-check gpu-table1 \
-	gpu-structure real-photographs noise-estimate gpu-precision gpu-stopping-report gpu-bench time-to-quality mutants clean
+	gpu-structure real-photographs noise-estimate applications gpu-precision gpu-stopping-report gpu-bench time-to-quality mutants clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -81,6 +81,13 @@ noise-estimate: setup  ## how well noise is told from the picture alone, of made
 real-photographs: setup  ## what is handed back of photographs with noise that neighbours share: make real-photographs PHOTOS=folder
 	@test -n "$(PHOTOS)" || { echo "make: name a folder of pairs NAME_real.png, NAME_mean.png: make $@ PHOTOS=folder" >&2; exit 2; }
 	$(BIN)/python benchmarks/real_photographs.py "$(PHOTOS)"
+
+# A folder with missing50/, sr/set5/, set9/gt/ and inpainting/, as Deep Image Prior's authors published them.
+DATA ?=
+applications: setup  ## holes, small, blurred, mosaiced pictures and JPEGs: make applications DATA=folder (hours; goes on where it was)
+	@test -n "$(DATA)" || { echo "make: name the folder with the pictures: make $@ DATA=folder" >&2; exit 2; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[applications]'
+	$(BIN)/python benchmarks/applications.py "$(DATA)"
 
 gpu-check: setup  ## on a CUDA GPU: what the tests skip elsewhere, every precision, the sample at 512x512
 	$(BIN)/python -m pytest tests/test_gpu.py

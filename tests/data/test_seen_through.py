@@ -75,20 +75,24 @@ def test_what_is_lost_is_not_known_to_the_fit(mask: str, lost: NDArray[np.bool_]
     assert np.array_equal(made.clean[0].permute(1, 2, 0).numpy(), CLEAN / 255)
 
 
-def test_known_pixels_without_noise_are_handed_back(mask: str, lost: NDArray[np.bool_]) -> None:
-    grey = np.full((64, 64, 3), 0.5)
-
-    def completed(**options: Any) -> NDArray[np.floating]:
+def test_known_pixels_are_handed_back_where_they_are_nearer(mask: str, lost: NDArray[np.bool_]) -> None:
+    def changed(image: NDArray[np.floating], **options: Any) -> bool:
         degradation = options.pop("degradation", NoDegradation())
         operator = Inpaint(mask, options.pop("paste", "auto"))
-        return load_observation(SAMPLE, degradation, clean=CLEAN, operator=operator, **options).completed(grey)
+        seen = load_observation(SAMPLE, degradation, clean=CLEAN, operator=operator, **options)
+        completed, observed = seen.completed(image), seen.noisy[0].permute(1, 2, 0).numpy()
+        assert np.array_equal(completed[lost], image[lost])
+        pasted = np.array_equal(completed[~lost], observed[~lost])
+        assert pasted or np.array_equal(completed, image)
+        return pasted
 
-    for image in (completed(), completed(degradation=GaussianNoise(20), paste=True)):
-        assert (image[lost] == 0.5).all()
-        assert not (image[~lost] == 0.5).all()
-    assert np.array_equal(completed()[~lost], CLEAN[~lost] / 255)
-    for image in (completed(paste=False), completed(degradation=GaussianNoise(20)), completed(sigma=5)):
-        assert (image == 0.5).all()
+    near = CLEAN / 255 + np.random.default_rng(0).normal(0, 10 / 255, CLEAN.shape)  # misses 10 of 255
+    assert changed(near)
+    assert changed(near, sigma=6)
+    assert changed(near, degradation=GaussianNoise(20), paste=True)
+    assert not changed(near, sigma=12)
+    assert not changed(near, degradation=GaussianNoise(20))
+    assert not changed(near, paste=False)
 
 
 def test_the_noise_of_what_is_known_is_estimated(lost: NDArray[np.bool_]) -> None:

@@ -14,9 +14,6 @@ __all__ = ["pasted_pixels", "with_holes"]
 # Samples of a mask that are neither black nor white by more than this share of white are told.
 _BETWEEN = 0.02
 
-# Noise of less than this, on the scale 0 to 255, is none: known pixels are handed back as they were.
-_NO_NOISE = 1.0
-
 
 def with_holes(picture: Picture, mask: str | None) -> Picture:
     """Take out of a picture what is lost.
@@ -77,17 +74,16 @@ def _read_mask(name: str, picture: Picture) -> tuple[NDArray[np.bool_], tuple[st
 
 
 def pasted_pixels(
-    noisy: NDArray[np.float64], known: NDArray[np.bool_], paste: bool | None, sigma: float
+    noisy: NDArray[np.float64], known: NDArray[np.bool_], paste: bool | None
 ) -> NDArray[np.float64] | None:
-    """Return what is handed back as it was observed, (H, W, C), NaN elsewhere; None for nothing.
+    """Return what may be handed back as it was observed, (H, W, C), NaN elsewhere; None for nothing.
 
     Args:
         noisy: The observation, (H, W, C).
         known: Which samples of it were measured, likewise.
-        paste: Whether these are handed back as they were; None where they have next to no noise.
-        sigma: The standard deviation of their noise, on the scale 0 to 255.
+        paste: Whether these are handed back as they were; None where they are nearer than the restored ones.
     """
-    if paste is False or (paste is None and sigma >= _NO_NOISE):
+    if paste is False:
         return None
     pasted: NDArray[np.float64] = np.where(known, noisy, np.nan)
     return pasted

@@ -21,7 +21,7 @@ from dip_lightning.data.cropping import (
 from dip_lightning.data.degradation import DefaultNoise, Degradation, NoDegradation
 from dip_lightning.data.holes import pasted_pixels, with_holes
 from dip_lightning.data.lost_samples import fill_lost
-from dip_lightning.data.noise_level import clipped_noise, estimate_noise_of_known
+from dip_lightning.data.noise_level import clipped_noise, estimate_noise, estimate_noise_of_known
 from dip_lightning.data.noise_model import NoiseModel, observed_noise, white_noise
 from dip_lightning.data.observation import Observation
 from dip_lightning.data.observing import Directly, check_clean, enlarged, image_shape, observe, to_tensor
@@ -120,9 +120,9 @@ def load_observation(
     level, origin = model.level, model.source
     # Noise that was not clipped leaves the range; what was clipped lies at its ends. An estimate is of what is left.
     low, high = inside.min(), inside.max()
-    clipped = origin != "estimated" and low >= 0 and high <= 1 and (low == 0 or high == 1)
+    clipped = origin in ("given", "added") and low >= 0 and high <= 1 and (low == 0 or high == 1)
     shape = image_shape(exact, seen)
-    pasted = pasted_pixels(noisy, known, seen.paste, level) if seen.has_holes and known is not None else None
+    pasted = pasted_pixels(noisy, known, seen.paste) if seen.has_holes and known is not None else None
     return Observation(
         noisy=to_tensor(noisy),
         clean=None if truth is None else to_tensor(truth),
@@ -139,6 +139,7 @@ def load_observation(
         known=to_tensor((~beyond[:, :, None]).astype(np.float64)) if beyond.any() else None,
         fixed=to_tensor(fixed_pixels(noisy, beyond, shape)) if beyond.any() else None,
         pasted=None if pasted is None else to_tensor(pasted),
+        paste=seen.paste,
     )
 
 
@@ -179,7 +180,13 @@ def _noise_of(
     if told is None and kind is None and seen.has_holes and known is not None:
         level = estimate_noise_of_known(inside, known)
         return white_noise(level, inside.shape[2], "estimated"), level
+    if told is None and kind is None and (seen.scale or 1) > 1:
+        # So much detail falls on each pixel of a small picture that an estimate would take it for noise: 27 of 255 of a
+        # clean one of 32x32 pixels.
+        return white_noise(0.0, inside.shape[2], "assumed"), estimate_noise(inside)
     view = seen.noise_view(inside)
+    if view is inside:
+        return observed_noise(inside, told, added, kind)
     # What is told apart for the estimate is of several kinds of pixels, and says nothing of what neighbours share.
-    model, estimated = observed_noise(view, told, added, kind if view is inside else "white")
-    return replace(model, sigma=(model.level,) * inside.shape[2]) if view is not inside else model, estimated
+    model, estimated = observed_noise(view, told, added, "white")
+    return white_noise(model.level, inside.shape[2], model.source), estimated

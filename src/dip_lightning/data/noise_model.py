@@ -43,7 +43,7 @@ class NoiseModel:
         autocorrelation: What a pixel shares with those around it, (2R + 1, 2R + 1), mean of the channels; 1 in the
             centre. (1, 1) for white noise.
         colors: Correlation of the channels, (C, C), 1 on the diagonal.
-        source: Where it comes from: ``"estimated"``, ``"given"`` or ``"added"``.
+        source: Where it comes from: ``"estimated"``, ``"given"`` or ``"added"``, or that there is none ``"assumed"``.
     """
 
     sigma: tuple[float, ...]

@@ -30,7 +30,8 @@ class Observation:
             is smaller.
         source: Where it came from, for records.
         sigma: Standard deviation of the noise on the scale 0 to 255.
-        sigma_source: Where σ comes from: ``"given"``, ``"added"`` (with the noise) or ``"estimated"`` from ``noisy``.
+        sigma_source: Where σ comes from: ``"given"``, ``"added"`` (with the noise), ``"estimated"`` from ``noisy``, or
+            ``"assumed"``, 0, of a small picture that is enlarged.
         sigma_estimated: σ as estimated from ``noisy``.
         sigma_in_force: What the fit reckons with: σ, or what clipping to black and white left of noise that was told.
         noise: What the noise is like: how neighbours and colours share it, and how it grows with brightness.
@@ -41,7 +42,8 @@ class Observation:
         measured: 1 where a sample of y was measured, 0 where it was lost, (1, C_y, H_y, W_y); None where none was. The
             fit knows nothing of what was lost; ``noisy`` has its neighbours' values there.
         fixed: The pixels of x that lie beyond, as they were observed, NaN elsewhere, (1, C, H, W); None for none.
-        pasted: The samples of x that are handed back as they were observed, likewise: fitted, but without noise.
+        pasted: The samples of x that were measured and may be handed back as they were, likewise.
+        paste: Whether they are; None where their noise is less than what the restored ones miss.
     """
 
     noisy: Tensor
@@ -59,6 +61,7 @@ class Observation:
     fixed: Tensor | None = None
     measured: Tensor | None = None
     pasted: Tensor | None = None
+    paste: bool | None = None
 
     @property
     def correlated(self) -> bool:
@@ -71,12 +74,23 @@ class Observation:
         return 0 if self.known is None else int((self.known == 0).sum())
 
     def completed(self, image: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Put into a restored image (H, W, C) what is known of it: beyond the range, and without noise."""
-        for values in (self.pasted, self.fixed):
+        """Put into a restored image (H, W, C) what is known of it: beyond the range, and where it was measured."""
+        for values in (self.pasted if self._pastes(image) else None, self.fixed):
             if values is not None:
                 exact = values[0].permute(1, 2, 0).numpy()
                 image = np.where(np.isnan(exact), image, exact)
         return image
+
+    def _pastes(self, image: NDArray[np.floating]) -> bool:
+        """Whether measured samples are handed back as they were.
+
+        Between them and the image lie noise and what the image misses, E = σ² + m²; the smaller one is taken: they
+        are if σ² < m².
+        """
+        if self.pasted is None or self.paste is not None:
+            return self.pasted is not None
+        apart = np.square(image - self.pasted[0].permute(1, 2, 0).numpy())
+        return bool(np.nanmean(apart) > 2 * (self.sigma / 255) ** 2)
 
     @property
     def lost(self) -> NDArray[np.bool_] | None:

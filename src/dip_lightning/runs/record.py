@@ -110,7 +110,7 @@ class NoiseSummary(TypedDict):
 
     Variance ``intercept`` + ``slope`` · brightness in squares of [0, 1]; correlation of neighbours ``across`` and
     ``down``, the distance in pixels that a quarter of it ``reach``es, and the correlation of the channels (C, C).
-    ``source`` is ``estimated``, ``given`` or ``added``.
+    ``source`` is ``estimated``, ``given``, ``added`` or ``assumed``.
     """
 
     level: float

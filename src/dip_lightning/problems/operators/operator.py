@@ -20,7 +20,8 @@ class Operator(nn.Module):
         halo: How many pixels beyond those of a sample A looks at, on each side: tiles share so many more.
         has_holes: Whether samples of the picture are lost, which its file or ``mask`` tells.
         mask: The file that says which, or ``"alpha"``; None for the picture's own.
-        paste: Whether those that were not lost are handed back as they were; None where they have next to no noise.
+        paste: Whether those that were not lost are handed back as they were; None where their noise is less than what
+            the restored ones miss.
         align: Pixels whose place in a pattern matters: parts of a picture begin at multiples of it.
     """
 
