@@ -37,6 +37,7 @@ from dip_lightning.module import DeepImagePrior
 from dip_lightning.precision import Precision
 from dip_lightning.priors import DRAWS, InputPolicy, Prior
 from dip_lightning.problems import DATA_TERMS, Operator, Problem
+from dip_lightning.problems.operators.measurement import as_operator
 from dip_lightning.problems.operators.operator import FunctionOperator
 from dip_lightning.system import environment
 from dip_lightning.system.randomness import drawn_with, seed_all_else
@@ -258,7 +259,7 @@ def build_operator(cfg: DictConfig, own: Own) -> Any:
     if isinstance(own.problem, Problem):
         return own.problem.operator
     if own.problem is not None:
-        return own.problem
+        return as_operator(own.problem)
     settings = cfg.problem.copy()
     OmegaConf.set_struct(settings, False)
     settings.pop("noise", None)  # which is the observation's

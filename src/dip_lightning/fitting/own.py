@@ -12,6 +12,7 @@ from dip_lightning.errors import UserError
 from dip_lightning.module import OptimizerFactory, SchedulerFactory
 from dip_lightning.priors.input import InputPolicy
 from dip_lightning.priors.prior import Prior
+from dip_lightning.problems.operators.measurement import as_operator
 from dip_lightning.problems.problem import DataTerm, Problem, Regularizer
 from dip_lightning.stopping import StoppingRule
 
@@ -26,7 +27,7 @@ def _all(kind: type) -> Callable[[Any], bool]:
 _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "model": (lambda given: isinstance(given, nn.Module), "a network or a Prior"),
     "input": (lambda given: isinstance(given, InputPolicy), "an InputPolicy"),
-    "problem": (callable, "a Problem or a forward operator"),
+    "problem": (lambda given: callable(as_operator(given)), "a Problem or a forward operator"),
     "data_term": (callable, "a data term"),
     "regularizers": (lambda given: isinstance(given, Mapping) and all(map(callable, given.values())), "terms by name"),
     "stopping": (lambda given: isinstance(given, Mapping), "stopping rules by name"),

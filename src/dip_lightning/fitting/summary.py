@@ -140,10 +140,11 @@ def summarise(fit: Fit, selection: Selection, seconds: float, *, out_of_memory: 
     }
     signal = interrupt.signal if interrupt is not None and interrupt.cut_short else None
     course, averaging = _course(fit), _averaging(fit, selection.iteration)
+    operator = module.problem.operator
     lost = observation.psnr_of_lost(to_image(selection.image))
     return {
         "model": type(module.prior.network).__name__.lower(),
-        "operator": type(module.problem.operator).__name__.lower(),
+        "operator": getattr(operator, "name", type(operator).__name__).lower(),
         "num_parameters": sum(parameter.numel() for parameter in module.prior.network.parameters()),
         "residual": settings.residual,
         "dropout": settings.dropout,

@@ -1,6 +1,7 @@
 """One problem: what was measured, how it arises from the image, and what is minimised."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,12 +11,15 @@ from dip_lightning.data.noise_model import NoiseModel
 from dip_lightning.errors import UserError
 from dip_lightning.metrics import psnr
 from dip_lightning.problems.data_terms import mse
+from dip_lightning.problems.operators.measurement import Measurement, as_operator, in_one
 from dip_lightning.problems.operators.operator import Identity, Operator
 
 __all__ = ["DataTerm", "Problem", "Regularizer"]
 
 DataTerm = Callable[[Tensor, Tensor], Tensor]
 Regularizer = Callable[[Tensor], Tensor]
+
+_AS_TENSOR = "try torch.from_numpy, as (1, C, H, W)"
 
 
 class Problem(nn.Module):
@@ -51,10 +55,10 @@ class Problem(nn.Module):
 
     def __init__(
         self,
-        observation: Tensor,
+        observation: Tensor | Sequence[Tensor],
         clean: Tensor | None = None,
         *,
-        operator: nn.Module | Callable[[Tensor], Tensor] | None = None,
+        operator: Any = None,
         data_term: DataTerm = mse,
         known: Tensor | None = None,
         regularizers: Mapping[str, Regularizer] | None = None,
@@ -68,9 +72,11 @@ class Problem(nn.Module):
         """Put the problem together.
 
         Args:
-            observation: See the attributes, as for all that is not named here.
+            observation: See the attributes, as for all that is not named here. Several tensors, or one of another shape,
+                are laid out in one row, (1, 1, 1, N), where ``operator`` has a method ``A``.
             clean: The image that the fit is measured against.
-            operator: An :class:`Operator`, or any function or module of an image; None for the identity.
+            operator: An :class:`Operator`, any function or module of an image, or an object whose method ``A`` measures
+                one, as the physics of deepinv does; None for the identity.
             data_term: What compares A(x) with y.
             known: Which samples were measured; None for what the operator says, or else all. The others may be NaN.
             regularizers: Terms on x.
@@ -85,6 +91,10 @@ class Problem(nn.Module):
             UserError: The shapes do not fit together, no sample is known, or an object is of another kind.
         """
         super().__init__()
+        operator = as_operator(operator)
+        if isinstance(operator, Measurement):
+            observation = in_one(observation)
+        observation = check_kind("observation", observation, Tensor, _AS_TENSOR)
         images = {"observation": observation, "clean": clean, "known": known, "target": target, "used": used}
         images["fixed"] = fixed
         _check_kinds(images, {"data_term": data_term, "operator": operator}, regularizers)
@@ -201,7 +211,7 @@ def _check_kinds(
     for name, image in images.items():
         if image is None:
             continue
-        tensor = check_kind(name, image, Tensor, "try torch.from_numpy, as (1, C, H, W)")
+        tensor = check_kind(name, image, Tensor, _AS_TENSOR)
         if name in ("observation", "clean", "target") and not tensor.is_floating_point():
             kind = str(tensor.dtype).removeprefix("torch.")
             raise UserError(

@@ -32,6 +32,11 @@ class Operator(nn.Module):
     mask: str | None = None
     paste: bool | None = None
 
+    @property
+    def name(self) -> str:
+        """Name the class, for records."""
+        return type(self).__name__
+
     def noise_view(self, observation: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return what the noise of an observation (H_y, W_y, C_y) is estimated from: neighbours that are alike."""
         return observation
