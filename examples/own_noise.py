@@ -42,10 +42,8 @@ def main() -> None:
     shown = [picture, observation[0, 0].numpy()]
     for name, term in (("squared error", None), ("gamma", gamma)):
         problem = Problem(observation, clean, **({} if term is None else {"data_term": term}))
-        # What the rules of stopping know of noise is that of additive noise; the one that looks at the output alone is left.
-        result = restore(
-            problem=problem, iterations=options.iterations, overrides=["stopping=wmv", *options.overrides]
-        )
+        # The other rules reckon with additive noise; this one looks at the output alone.
+        result = restore(problem=problem, iterations=options.iterations, overrides=["stopping=wmv", *options.overrides])
         shown.append(result.output[:, :, 0])
         print(f"{name}: {-10 * np.log10(np.square(shown[-1] - picture).mean()):.2f} dB")
     options.out.mkdir(parents=True, exist_ok=True)

@@ -2,8 +2,8 @@
 
     python examples/tomography.py [--side 128] [--angles 30] [--iterations 1500] [--out outputs/tomography]
 
-Makes the Shepp-Logan phantom's projections with noise, fits a network to them, and writes the slice beside what filtered
-back-projection makes of the same projections. What to change for data of one's own: `observation`, and `A`.
+Makes the Shepp-Logan phantom's projections with noise, fits a network to them, and writes the slice beside what
+filtered back-projection makes of the same projections. What to change for data of one's own: `observation`, and `A`.
 """
 
 import argparse

@@ -24,7 +24,9 @@ SETTINGS = {
     "snail": (572_827, 2400),
     "sr4": (2_217_831, 2000),
     "sr8": (2_217_831, 4000),
+    "flash": (2_184_307, 601),
 }
+MASKED = ("kate", "library", "vase", "missing50", "missing98")
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -35,7 +37,8 @@ def test_the_network_and_the_iterations_are_those_of_the_notebook(name: str, tmp
     Image.fromarray(rng.integers(0, 256, shape, np.uint8)).save(tmp_path / "picture.png")
     Image.fromarray(((rng.random((128, 128)) > 0.3) * 255).astype(np.uint8)).save(tmp_path / "mask.png")
     settings = [f"experiment=ulyanov_{name}", "trainer=cpu", f"image.path={tmp_path / 'picture.png'}"]
-    settings += [f"problem.mask={tmp_path / 'mask.png'}"] if name not in ("snail", "sr4", "sr8") else []
+    settings += [f"problem.mask={tmp_path / 'mask.png'}"] if name in MASKED else []
+    settings += [f"problem.flash={tmp_path / 'picture.png'}"] if name == "flash" else []
     fit = build_fit(compose_config(settings), None, Precision.named("fp32"), {}, own=Own())
     assert sum(one.numel() for one in fit.module.prior.network.parameters()) == parameters
     assert fit.data.iterations == iterations

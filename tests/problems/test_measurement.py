@@ -1,6 +1,5 @@
 """Objects of other libraries that measure an image with a method ``A``, as the physics of deepinv does."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from dip_lightning import Problem, restore
-
 
 SMALL: dict[str, Any] = {
     "overrides": ["trainer=cpu", "model.channels=8", "model.levels=2", "model.input_channels=4", "stopping=none"]
@@ -39,7 +37,7 @@ class Physics(nn.Module):
 
     mask: Tensor
 
-    def A(self, x: Tensor) -> Tensor | TensorList:
+    def A(self, x: Tensor) -> Tensor | TensorList:  # noqa: N802 - deepinv's name
         half = nn.functional.avg_pool2d(x * self.mask.to(x), 2)
         return TensorList([half, x.mean(dim=(2, 3))]) if self.stacked else half
 
@@ -53,8 +51,8 @@ def smooth() -> Tensor:
 
 
 @pytest.fixture(params=[False, True], ids=["one", "stacked"])
-def physics(request: pytest.FixtureRequest) -> Iterator[Physics]:
-    yield Physics(request.param)
+def physics(request: pytest.FixtureRequest) -> Physics:
+    return Physics(request.param)
 
 
 def test_a_is_what_is_fitted(physics: Physics) -> None:
@@ -70,7 +68,7 @@ def test_a_is_what_is_fitted(physics: Physics) -> None:
 
 def test_a_picture_may_be_what_it_measured() -> None:
     class Mirror:
-        def A(self, x: Tensor) -> Tensor:
+        def A(self, x: Tensor) -> Tensor:  # noqa: N802 - likewise
             return x.flip(3)
 
     picture = smooth()[0].permute(1, 2, 0).numpy()

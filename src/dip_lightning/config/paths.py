@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 __all__ = ["PATHS", "expand_home", "quote_for_shell", "quoted", "settle_override", "settle_paths"]
 
 # The settings that name a file or a folder: pictures, which are there already, and places to write to.
-PATHS = ("image.path", "image.clean", "problem.mask", "problem.kernel", "problem.noise")
+PATHS = ("image.path", "image.clean", "problem.mask", "problem.kernel", "problem.flash", "problem.noise")
 _PLACES = ("hydra.run.dir", "hydra.sweep.dir")
 # Of a sample of scikit-image, or on another machine.
 _NO_FILE = re.compile(r"skimage:|\w+://?")

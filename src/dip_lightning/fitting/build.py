@@ -28,6 +28,7 @@ from dip_lightning.data.noise_level import estimate_noise
 from dip_lightning.data.noise_model import white_noise
 from dip_lightning.data.own_range import WorkingRange
 from dip_lightning.errors import UserError
+from dip_lightning.fitting.inputs import DrawsInput, build_draw, build_policy, channels_of_input
 from dip_lightning.fitting.optimization import optimizer_factory, scheduler_factory
 from dip_lightning.fitting.own import Own
 from dip_lightning.fitting.selection import find_callback
@@ -35,7 +36,7 @@ from dip_lightning.fitting.settings import FitSettings, read_settings
 from dip_lightning.fitting.trainer import build_trainer
 from dip_lightning.module import DeepImagePrior
 from dip_lightning.precision import Precision
-from dip_lightning.priors import DRAWS, InputPolicy, Prior
+from dip_lightning.priors import InputPolicy, Prior
 from dip_lightning.problems import DATA_TERMS, Operator, Problem
 from dip_lightning.problems.operators.measurement import as_operator
 from dip_lightning.problems.operators.operator import FunctionOperator
@@ -45,8 +46,6 @@ from dip_lightning.system.randomness import drawn_with, seed_all_else
 __all__ = ["PROBLEM", "Fit", "Sources", "build_data", "build_fit"]
 
 Part = TypeVar("Part")
-# What makes z of a shape.
-DrawsInput = Callable[[tuple[int, int, int], torch.Generator], torch.Tensor]
 
 # What a record names instead of a file where a whole problem was given.
 PROBLEM = "problem"
@@ -176,12 +175,8 @@ def _build_prior(cfg: DictConfig, observation: Observation, own: Own, channels: 
         if own.input is not None:
             raise UserError("input= beside a whole Prior", "one of them", "give the Prior its policy")
         return deepcopy(own.model)
-    policy = own.input
-    if policy is None:
-        # The original's values: 1/20 for σ = 50, else 1/30.
-        by_noise = {"std": 1 / 20 if observation.sigma >= 50 else 1 / 30}
-        policy = build(cfg.input, **(by_noise if cfg.input.get("std", 0) is None else {}))
-    draw = DRAWS[check_choice("z", cfg.z, DRAWS)](cfg.input_scale)
+    policy = build_policy(cfg, observation) if own.input is None else own.input
+    draw = build_draw(cfg, observation)
     image_channels = observation.picture_shape[0]
     if own.model is not None:
         return Prior(deepcopy(own.model), draw=draw, policy=policy, input_channels=cfg.model.input_channels or 32)
@@ -192,7 +187,7 @@ def _build_prior(cfg: DictConfig, observation: Observation, own: Own, channels: 
         raise UserError(
             f"residual={cfg.residual}", "a network with residual blocks", "try model=resunet or model=resnet"
         )
-    asked = policy.input_channels(image_channels)
+    asked = channels_of_input(draw, policy, image_channels)
     switches |= {"output_channels": image_channels} | ({} if asked is None else {"input_channels": asked})
     if is_trusted(cfg.model.get("_target_")):
         return _build_own_network(cfg, draw, policy, switches)

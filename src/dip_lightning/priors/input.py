@@ -9,7 +9,7 @@ from dip_lightning.checks import check_number
 from dip_lightning.errors import UserError
 from dip_lightning.system.randomness import Randomness
 
-__all__ = ["DRAWS", "InputPolicy", "MeshGrid", "Perturbed", "UniformInput"]
+__all__ = ["DRAWS", "InputPolicy", "MeshGrid", "Perturbed", "PictureInput", "UniformInput"]
 
 
 class UniformInput:
@@ -42,6 +42,29 @@ class MeshGrid:
             raise UserError(f"z=meshgrid of {channels} channels", "two", "try model.input_channels=2")
         rows, columns = (torch.linspace(0, 1, length) for length in (height, width))
         return torch.stack(torch.meshgrid(columns, rows, indexing="xy"))[None]
+
+
+class PictureInput:
+    """z is a picture, which is not drawn, such as the same scene with a flash."""
+
+    def __init__(self, picture: Tensor) -> None:
+        """Keep the picture.
+
+        Args:
+            picture: (1, C, H, W) in [0, 1].
+        """
+        self.picture = picture
+
+    def __call__(self, shape: tuple[int, int, int], generator: torch.Generator) -> Tensor:
+        """Return it, where z is to have its ``shape`` (C, H, W).
+
+        Raises:
+            UserError: z is to be of another size.
+        """
+        if tuple(self.picture.shape[1:]) != shape:
+            problem = f"a picture of {tuple(self.picture.shape[1:])} as the input of a network that takes {shape}"
+            raise UserError(problem, "a network whose input is as large as its image", "try model=unet")
+        return self.picture.clone()
 
 
 # How z comes about, by the words of the configuration.

@@ -3,6 +3,7 @@
 from dip_lightning.problems.data_terms import DATA_TERMS
 from dip_lightning.problems.operators.blur import Blur
 from dip_lightning.problems.operators.downsample import Downsample
+from dip_lightning.problems.operators.flash import Flash
 from dip_lightning.problems.operators.inpaint import Inpaint
 from dip_lightning.problems.operators.mosaic import Mosaic
 from dip_lightning.problems.operators.operator import Identity, Operator
@@ -14,6 +15,7 @@ __all__ = [
     "DATA_TERMS",
     "Blur",
     "Downsample",
+    "Flash",
     "Identity",
     "Inpaint",
     "Mosaic",

@@ -72,8 +72,8 @@ class Problem(nn.Module):
         """Put the problem together.
 
         Args:
-            observation: See the attributes, as for all that is not named here. Several tensors, or one of another shape,
-                are laid out in one row, (1, 1, 1, N), where ``operator`` has a method ``A``.
+            observation: See the attributes, as for all that is not named here. Where ``operator`` has a method ``A``,
+                several tensors, or one of another shape, are laid out in one row, (1, 1, 1, N).
             clean: The image that the fit is measured against.
             operator: An :class:`Operator`, any function or module of an image, or an object whose method ``A`` measures
                 one, as the physics of deepinv does; None for the identity.

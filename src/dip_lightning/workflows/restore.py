@@ -12,6 +12,7 @@ from dip_lightning.errors import UserError
 from dip_lightning.fitting.build import Sources, build_data, build_operator
 from dip_lightning.fitting.fit import FitResult, clear_run_folder, fit_picture
 from dip_lightning.fitting.own import Own
+from dip_lightning.problems.operators.flash import Flash
 from dip_lightning.runs.lock import hold
 from dip_lightning.runs.written import check_own
 from dip_lightning.workflows.tiled_fit import fit_tiles
@@ -53,9 +54,8 @@ def fit(
             multiple = math.lcm(scale or 1, getattr(operator, "align", 1))
             tiles = Tiles(height, width, cfg.tile, cfg.overlap, multiple, halo)
             if len(tiles) > 1 and scale is None:
-                raise UserError(
-                    f"tile={cfg.tile} with an operator of your own", "one that says its scale", "try tile=null"
-                )
+                kind = "problem=flash" if isinstance(operator, Flash) else "an operator of your own"
+                raise UserError(f"tile={cfg.tile} with {kind}", "one that may be cut (says its scale)", "try tile=null")
             if len(tiles) > 1:
                 if run_folder is not None:
                     clear_run_folder(run_folder)

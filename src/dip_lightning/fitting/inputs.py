@@ -1,0 +1,67 @@
+"""Where the input of a network comes from, and what it is in each iteration."""
+
+from collections.abc import Callable
+
+import torch
+from omegaconf import DictConfig
+
+from dip_lightning.checks import check_choice
+from dip_lightning.config.build import build
+from dip_lightning.data import Observation
+from dip_lightning.data.cropping import crop_picture, read_source, resize_picture
+from dip_lightning.data.observing import to_tensor
+from dip_lightning.errors import UserError
+from dip_lightning.priors import DRAWS, InputPolicy, PictureInput
+
+__all__ = ["DrawsInput", "build_draw", "build_policy", "channels_of_input"]
+
+# What makes z of a shape.
+DrawsInput = Callable[[tuple[int, int, int], torch.Generator], torch.Tensor]
+
+
+def build_policy(cfg: DictConfig, observation: Observation) -> InputPolicy:
+    """Build what z is in each iteration.
+
+    Args:
+        cfg: The composed configuration.
+        observation: Whose noise the perturbation depends on, where nothing else is said.
+    """
+    # The original's values: 1/20 for σ = 50, else 1/30.
+    by_noise = {"std": 1 / 20 if observation.sigma >= 50 else 1 / 30}
+    policy: InputPolicy = build(cfg.input, **(by_noise if cfg.input.get("std", 0) is None else {}))
+    return policy
+
+
+def build_draw(cfg: DictConfig, observation: Observation) -> DrawsInput:
+    """Build what makes z: as ``z`` says, or the picture that guides the fit.
+
+    Args:
+        cfg: The composed configuration.
+        observation: The picture that is fitted.
+
+    Raises:
+        UserError: There is no such picture, or it has another size.
+    """
+    draw = DRAWS[check_choice("z", cfg.z, DRAWS)](cfg.input_scale)
+    flash = cfg.problem.get("flash")
+    if flash is None:
+        return draw
+    if cfg.z != "noise":
+        raise UserError(f"z={cfg.z} with problem.flash", "one of them", "leave z out")
+    guide = resize_picture(crop_picture(read_source(flash, "problem.flash"), cfg.image.crop), cfg.image.size)
+    _, height, width = observation.picture_shape
+    if (guide.height, guide.width) != (height, width):
+        told = f"problem.flash={flash} of {guide.height}x{guide.width} pixels"
+        raise UserError(told, f"{height}x{width}, as the picture", "name its like of the same size")
+    return PictureInput(to_tensor(guide.to_unit()).float())
+
+
+def channels_of_input(draw: DrawsInput, policy: InputPolicy, image_channels: int) -> int | None:
+    """Return how many channels z must have; None for what the network asks for.
+
+    Args:
+        draw: What makes z.
+        policy: What it is in each iteration.
+        image_channels: Those of the image.
+    """
+    return draw.picture.shape[1] if isinstance(draw, PictureInput) else policy.input_channels(image_channels)
