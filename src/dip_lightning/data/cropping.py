@@ -160,7 +160,27 @@ def crop_picture(picture: Picture, crop: int | Sequence[int] | None, scale: int 
     """
     if crop is None:
         return picture
-    height, width = picture.height // scale, picture.width // scale
+    top, left, rows, columns = (scale * n for n in box_of(picture.height // scale, picture.width // scale, crop, align))
+    part = picture.cropped(top, left, rows, columns)
+    if part.known is not None and not part.known.any(axis=(0, 1)).all():
+        raise UserError(f"image.crop={_plain(crop)}", "a part with samples that are known", "take another part")
+    return part if (rows, columns) == (picture.height, picture.width) else _in_part(part)
+
+
+def box_of(height: int, width: int, crop: int | Sequence[int] | None, align: int = 1) -> tuple[int, int, int, int]:
+    """Return the rectangle that a part covers: top, left, height, width.
+
+    Args:
+        height: Of the whole.
+        width: Of the whole.
+        crop: See :func:`crop_picture`.
+        align: See :func:`crop_picture`.
+
+    Raises:
+        UserError: See :func:`crop_picture`.
+    """
+    if crop is None:
+        return 0, 0, height, width
     if isinstance(crop, int):
         side = check_integer("image.crop", crop, 1, example=128)
         top, left, rows, columns = (height - side) // 2, (width - side) // 2, side, side
@@ -176,11 +196,7 @@ def crop_picture(picture: Picture, crop: int | Sequence[int] | None, scale: int 
             f"a part of the picture of {height}x{width} pixels",
             f"try image.crop={min(height, width)}",
         )
-    top, left, rows, columns = (scale * edge for edge in (top, left, rows, columns))
-    part = picture.cropped(top, left, rows, columns)
-    if part.known is not None and not part.known.any(axis=(0, 1)).all():
-        raise UserError(f"image.crop={_plain(crop)}", "a part with samples that are known", "take another part")
-    return part if (rows, columns) == (picture.height, picture.width) else _in_part(part)
+    return top, left, rows, columns
 
 
 def resize_picture(picture: Picture, size: int | Sequence[int] | None, scale: int = 1) -> Picture:

@@ -158,13 +158,17 @@ class JpegCompression:
 
     def __call__(self, clean: NDArray[np.float64]) -> NDArray[np.float64]:
         """Compress (H, W, C) in [0, 1]; bands that are neither grey nor RGB each by itself."""
+        if clean.shape[2] not in (1, 3):  # of bands, each by itself
+            return np.concatenate([self(clean[:, :, [band]]) for band in range(clean.shape[2])], axis=2)
+        with Image.open(io.BytesIO(self.encode(clean))) as image:
+            return np.asarray(image).reshape(clean.shape) / 255
+
+    def encode(self, clean: NDArray[np.float64]) -> bytes:
+        """Return the file of (H, W, 1 or 3) in [0, 1]."""
         samples = np.rint(clean * 255).astype(np.uint8)
-        if samples.shape[2] not in (1, 3):  # of bands, each by itself
-            return np.concatenate([self(clean[:, :, [band]]) for band in range(samples.shape[2])], axis=2)
         file = io.BytesIO()
         Image.fromarray(samples if samples.shape[2] == 3 else samples[:, :, 0]).save(file, "JPEG", quality=self.quality)
-        with Image.open(file) as image:
-            return np.asarray(image).reshape(clean.shape) / 255
+        return file.getvalue()
 
 
 class NoDegradation:

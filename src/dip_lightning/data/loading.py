@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dip_lightning.data.beyond import degrade, fixed_pixels
+from dip_lightning.data.compressed import grid_of
 from dip_lightning.data.cropping import (
     DEFAULT_SAMPLE,
     SAMPLE_PREFIX,
@@ -113,6 +114,7 @@ def load_observation(
     noisy, inside = degrade(exact, degradation, beyond)
     if seen.has_holes:  # what is lost the fit does not know, also where a clean picture has it
         noisy, inside = (fill_lost(one, known).astype(np.float64) for one in (noisy, inside))
+    grid = grid_of(path, source, exact, degradation, crop, seen.align) if seen.is_compressed else None
     told = degradation.sigma if sigma is None else sigma
     if told is None and made:
         told = 0.0
@@ -133,13 +135,14 @@ def load_observation(
         sigma_estimated=estimated,
         sigma_in_force=clipped_noise(inside, level) if clipped else level,
         noise=model,
-        data_term=degradation.data_term,
+        data_term=degradation.data_term if grid is None else "intervals",
         range=chosen,
         measured=None if known is None else to_tensor(known.astype(np.float64)),
         known=to_tensor((~beyond[:, :, None]).astype(np.float64)) if beyond.any() else None,
         fixed=to_tensor(fixed_pixels(noisy, beyond, shape)) if beyond.any() else None,
         pasted=None if pasted is None else to_tensor(pasted),
         paste=seen.paste,
+        jpeg=grid,
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dip_lightning.data.jpeg_grid import JpegGrid
 from dip_lightning.data.noise_model import NoiseModel
 from dip_lightning.data.observing import fine_picture
 from dip_lightning.data.own_range import WorkingRange
@@ -44,6 +45,7 @@ class Observation:
         fixed: The pixels of x that lie beyond, as they were observed, NaN elsewhere, (1, C, H, W); None for none.
         pasted: The samples of x that were measured and may be handed back as they were, likewise.
         paste: Whether they are; None where their noise is less than what the restored ones miss.
+        jpeg: What the file of a compressed picture says of its coefficients; None for any other.
     """
 
     noisy: Tensor
@@ -62,6 +64,7 @@ class Observation:
     measured: Tensor | None = None
     pasted: Tensor | None = None
     paste: bool | None = None
+    jpeg: JpegGrid | None = None
 
     @property
     def correlated(self) -> bool:
@@ -138,6 +141,7 @@ class Observation:
             measured=None if self.measured is None else self.measured[seen].contiguous(),
             fixed=None if inside or self.fixed is None else self.fixed[part].contiguous(),
             pasted=None if self.pasted is None else self.pasted[part].contiguous(),
+            jpeg=None if self.jpeg is None else self.jpeg.cropped(top, left, height, width),
         )
 
     def describe(self) -> str:

@@ -21,7 +21,7 @@ __all__ = ["Directly", "check_clean", "enlarged", "fine_picture", "image_shape",
 class Directly:
     """What a picture is seen through where it is seen as it is; a forward operator for those who know none."""
 
-    scale, align, has_holes = 1, 1, False
+    scale, align, has_holes, is_compressed = 1, 1, False, False
     mask: str | None = None
     paste: bool | None = None
 

@@ -28,6 +28,7 @@ from dip_lightning.data.noise_level import estimate_noise
 from dip_lightning.data.noise_model import white_noise
 from dip_lightning.data.own_range import WorkingRange
 from dip_lightning.errors import UserError
+from dip_lightning.fitting.data_term import build_data_term
 from dip_lightning.fitting.inputs import DrawsInput, build_draw, build_policy, channels_of_input
 from dip_lightning.fitting.optimization import optimizer_factory, scheduler_factory
 from dip_lightning.fitting.own import Own
@@ -37,7 +38,7 @@ from dip_lightning.fitting.trainer import build_trainer
 from dip_lightning.module import DeepImagePrior
 from dip_lightning.precision import Precision
 from dip_lightning.priors import InputPolicy, Prior
-from dip_lightning.problems import DATA_TERMS, Operator, Problem
+from dip_lightning.problems import Operator, Problem
 from dip_lightning.problems.operators.measurement import as_operator
 from dip_lightning.problems.operators.operator import FunctionOperator
 from dip_lightning.system import environment
@@ -220,7 +221,7 @@ def _build_problem(cfg: DictConfig, observation: Observation, own: Own) -> Probl
         terms = {str(name): build(node) for name, node in cfg.regularizers.items() if node is not None}
     data_term = own.data_term
     if data_term is None:
-        data_term = DATA_TERMS[check_choice("data_term", cfg.data_term or observation.data_term, DATA_TERMS)]
+        data_term = build_data_term(cfg.data_term, observation)
     operator = build_operator(cfg, own)
     # float32 here; Lightning converts the module, images included, to what the precision asks for.
     noisy, clean = observation.noisy.float(), None if observation.clean is None else observation.clean.float()

@@ -5,6 +5,7 @@ from dip_lightning.problems.operators.blur import Blur
 from dip_lightning.problems.operators.downsample import Downsample
 from dip_lightning.problems.operators.flash import Flash
 from dip_lightning.problems.operators.inpaint import Inpaint
+from dip_lightning.problems.operators.jpeg import Jpeg
 from dip_lightning.problems.operators.mosaic import Mosaic
 from dip_lightning.problems.operators.operator import Identity, Operator
 from dip_lightning.problems.operators.super_resolution import SuperResolution
@@ -18,6 +19,7 @@ __all__ = [
     "Flash",
     "Identity",
     "Inpaint",
+    "Jpeg",
     "Mosaic",
     "Operator",
     "Problem",

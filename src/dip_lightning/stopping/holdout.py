@@ -38,7 +38,7 @@ class HeldOut(Stateful):
     """
 
     follows_output = True
-    remembered: ClassVar[tuple[str, ...]] = ("_held", "_values")
+    remembered: ClassVar[tuple[str, ...]] = ("_held",)
 
     def __init__(self, fraction: float | None = None, seed: int = 0) -> None:
         """Set how many pixels are held out.
@@ -78,7 +78,7 @@ class HeldOut(Stateful):
         self._held = judged.to(observation.device)
         kept = known.clone(memory_format=torch.contiguous_format)
         kept.reshape(-1, height * width)[:, taken.to(observation.device)] = 0
-        self._values = self._judged(observation)
+        self._observation = observation
         return problem.replace(used=kept)
 
     def _pixels(self, known: Tensor, generator: torch.Generator) -> Tensor:
@@ -117,7 +117,7 @@ class HeldOut(Stateful):
 
     def statistic(self, iterate: "Iterate", output: Tensor) -> Tensor:
         """Return the mean of the data term over the held-out pixels."""
-        return self._data_term(self._judged(self._operator(output)), self._values).mean()
+        return self._judged(self._data_term(self._operator(output), self._observation)).mean()
 
     def _judged(self, image: Tensor) -> Tensor:
         """(1, C, H, W) → (C, judged pixels)."""

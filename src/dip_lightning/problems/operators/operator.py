@@ -22,6 +22,7 @@ class Operator(nn.Module):
         mask: The file that says which, or ``"alpha"``; None for the picture's own.
         paste: Whether those that were not lost are handed back as they were; None where their noise is less than what
             the restored ones miss.
+        is_compressed: Whether the picture's file is a JPEG, which says in which intervals its coefficients lay.
         align: Pixels whose place in a pattern matters: parts of a picture begin at multiples of it.
     """
 
@@ -29,6 +30,7 @@ class Operator(nn.Module):
     halo: int = 0
     align: int = 1
     has_holes: bool = False
+    is_compressed: bool = False
     mask: str | None = None
     paste: bool | None = None
 
