@@ -93,6 +93,7 @@ def cases(data: Path, out: Path) -> Iterator[Case]:
         yield Case("demosaic", name, clean, ["problem=demosaic", *noise], None, _demosaiced, crop=128)
         jpeg = [*observed, "problem=dejpeg", "degradation=jpeg", f"degradation.quality={_QUALITY}", "iterations=1500"]
         yield Case("dejpeg", name, clean, jpeg, crop=128)
+        yield Case("intervals", name, clean, [*jpeg, "data_term=intervals"], crop=128)
 
 
 def _holes(data: Path, out: Path) -> Iterator[Case]:

@@ -135,7 +135,7 @@ def load_observation(
         sigma_estimated=estimated,
         sigma_in_force=clipped_noise(inside, level) if clipped else level,
         noise=model,
-        data_term=degradation.data_term if grid is None else "intervals",
+        data_term=degradation.data_term,
         range=chosen,
         measured=None if known is None else to_tensor(known.astype(np.float64)),
         known=to_tensor((~beyond[:, :, None]).astype(np.float64)) if beyond.any() else None,
