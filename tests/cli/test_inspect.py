@@ -14,12 +14,13 @@ from skimage import data
 
 from dip_lightning.cli import inspect
 from dip_lightning.config.compose import compose_config
-from dip_lightning.config.cost import default_cost, duration
+from dip_lightning.config.cost import default_cost
 from dip_lightning.fitting.build import build_fit
 from dip_lightning.fitting.memory import measure_step
 from dip_lightning.fitting.own import Own
 from dip_lightning.precision import Precision
 from dip_lightning.system import processor
+from dip_lightning.system.duration import duration
 
 CLEAN = data.coffee()[40:168, 150:278]
 

@@ -1,6 +1,5 @@
 """The progress bar of a fit."""
 
-import math
 import sys
 import time
 from typing import Any
@@ -11,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from dip_lightning.callbacks.time_left import TimeLeft
 from dip_lightning.checks import check_flag, check_number
 from dip_lightning.curves import Curves
 from dip_lightning.module import DeepImagePrior
@@ -26,6 +26,10 @@ _SHOWN = {
     "psnr_averaged": "averaged {:.2f}",
     "psnr_observation": "PSNR to observation {:.2f}",
 }
+
+# So many iterations are timed before it is said how long the fit will be, and beyond so many seconds what is faster.
+_TIMED, _LONG = 20, 1800.0
+_FASTER = "faster: a part, image.crop=256; a smaller copy, image.size=512; a GPU"
 
 
 class FitProgress(ProgressBar):
@@ -73,6 +77,7 @@ class FitProgress(ProgressBar):
         """Draw the bar."""
         self._started = self._last_line = time.monotonic()
         self._values = ""
+        self._left = TimeLeft.of(trainer, pl_module)
         if self._enabled:
             head = f"{self.title}  " if self.title else ""
             about = f"{escape(self.about)}; " if self.about else ""
@@ -109,10 +114,22 @@ class FitProgress(ProgressBar):
             self._bar.update(self._task, completed=done, speed=f"{speed:.3g}", values=self._values)
         elif time.monotonic() - self._last_line >= self.line_every:
             self._last_line = time.monotonic()
-            left = math.ceil((total - done) / speed)
+            left = self._left.describe(done, speed)
             head = f"{self.title}  " if self.title else ""
-            line = f"{head}iteration {done}/{total}  {speed:.3g} it/s  {left} s left  {self._values}"
+            line = f"{head}iteration {done}/{total}  {speed:.3g} it/s  {left}  {self._values}"
             self._console.print(line, soft_wrap=True)
+        if batch_idx + 1 == _TIMED:
+            self._foretell(done, elapsed / _TIMED)
+
+    def _foretell(self, done: int, seconds: float) -> None:
+        """Say once how long the fit will be, and what would be faster where that is long."""
+        if self._left.likely < self._left.most or (self._left.most - done) * seconds > _LONG:
+            told = self._left.describe(done, 1 / seconds)
+        else:
+            return
+        faster = "" if (self._left.likely - done) * seconds < _LONG else f" ({_FASTER})"
+        head = f"{self.title}  " if self.title else ""
+        self._console.print(f"{head}{told}{faster}", soft_wrap=True, highlight=False)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: DeepImagePrior) -> None:  # type: ignore[override]
         """Leave the finished bar."""

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dip_lightning.cli.one_line import errors_in_one_line
-from dip_lightning.config.cost import Cost, default_cost, duration
+from dip_lightning.config.cost import Cost, default_cost
 from dip_lightning.config.paths import expand_home, quote_for_shell
 from dip_lightning.data.folder import find_pictures
 from dip_lightning.data.image_io import read_image
@@ -22,6 +22,7 @@ from dip_lightning.data.own_range import WorkingRange, choose_range
 from dip_lightning.data.picture import Picture
 from dip_lightning.errors import UserError
 from dip_lightning.names import printable
+from dip_lightning.system.duration import duration
 
 __all__ = ["main"]
 

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
+from dip_lightning.data.noise_level import LIKELY_SHARE
 from dip_lightning.system.processor import has_native_bf16
 
-__all__ = ["Cost", "default_cost", "duration"]
+__all__ = ["Cost", "default_cost"]
 
 # Bytes that an iteration of the default network (U-net of 32 channels, five levels) keeps for each pixel, as
 # `fitting.memory` meters it; what the process has without a picture.
@@ -14,10 +15,6 @@ _BYTES_OF_IMAGES, _BYTES_OF_PROCESS = 160, 600e6
 # Seconds of an iteration for each pixel, of 256x256 pixels: one core with native bf16 (AMX), two without in float32.
 # Other machines differ by a factor of two and more.
 _SECONDS_PER_PIXEL = {"bf16": 1.8e-6, "fp32": 2.8e-6}
-
-# The share of the most iterations after which fits have stopped by themselves: 0.31 in the mean of nine pictures at
-# σ = 25 (0.19 to 0.38), see docs/results/width.md.
-_LIKELY = 0.31
 
 
 @dataclass(frozen=True)
@@ -47,15 +44,4 @@ def default_cost(pixels: int, iterations: int) -> Cost:
     precision = "bf16" if has_native_bf16() else "fp32"
     seconds = iterations * pixels * _SECONDS_PER_PIXEL[precision]
     memory = _BYTES_OF_PROCESS + pixels * (_BYTES_PER_PIXEL[precision] + _BYTES_OF_IMAGES)
-    return Cost(precision, memory, _LIKELY * seconds, seconds)
-
-
-def duration(seconds: float) -> str:
-    """Say how long something takes: ``"40 s"``, ``"12 min"``, ``"3.5 h"``.
-
-    Args:
-        seconds: How many.
-    """
-    if seconds < 90:
-        return f"{max(seconds, 1):.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    return Cost(precision, memory, LIKELY_SHARE * seconds, seconds)

@@ -1,0 +1,52 @@
+"""How long a fit still takes: as likely, from when fits stop by themselves, and at most."""
+
+from dataclasses import dataclass
+
+import pytorch_lightning as pl
+
+from dip_lightning.callbacks.detection import Detection
+from dip_lightning.data.noise_level import LIKELY_SHARE, iterations_for
+from dip_lightning.module import DeepImagePrior
+from dip_lightning.system.duration import duration
+
+__all__ = ["TimeLeft"]
+
+
+@dataclass(frozen=True)
+class TimeLeft:
+    """Iterations that a fit has.
+
+    Attributes:
+        likely: After how many it has probably stopped by itself.
+        most: How many it has at most.
+    """
+
+    likely: int
+    most: int
+
+    @classmethod
+    def of(cls, trainer: pl.Trainer, module: DeepImagePrior) -> "TimeLeft":
+        """Tell what is to be expected of a fit: with stopping rules, that these end it.
+
+        Args:
+            trainer: Runs it.
+            module: Whose problem's noise says when fits stop.
+        """
+        most = module.first_iteration + int(trainer.num_training_batches)
+        stops = any(isinstance(callback, Detection) for callback in trainer.callbacks)  # type: ignore[attr-defined]
+        sigma = module.problem.sigma
+        if not stops or sigma is None:
+            return cls(most, most)
+        return cls(min(most, round(LIKELY_SHARE * iterations_for(sigma))), most)
+
+    def describe(self, done: int, speed: float) -> str:
+        """Say how much time is left: ``"likely 2 min, at most 9 min left"``.
+
+        Args:
+            done: Iterations.
+            speed: Iterations a second.
+        """
+        most, likely = self.most - done, self.likely - done
+        if not 0 < likely < most:
+            return f"{duration(most / speed)} left"
+        return f"likely {duration(likely / speed)}, at most {duration(most / speed)} left"

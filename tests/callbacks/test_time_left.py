@@ -1,0 +1,54 @@
+"""How long a fit still takes, as likely and at most."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from dip_lightning import Problem
+from dip_lightning.callbacks import Detection, FitProgress
+from dip_lightning.callbacks import fit_progress as module
+from dip_lightning.callbacks.time_left import TimeLeft
+from dip_lightning.stopping import WindowedVariance
+from tests.small import fit, picture
+
+
+def left_of(sigma: float | None, iterations: int, stops: bool = True) -> TimeLeft:
+    callbacks = [Detection({"wmv": WindowedVariance(window=10)})] if stops else []
+    trainer: Any = SimpleNamespace(callbacks=callbacks, num_training_batches=iterations - 10)
+    fitted: Any = SimpleNamespace(problem=SimpleNamespace(sigma=sigma), first_iteration=10)
+    return TimeLeft.of(trainer, fitted)
+
+
+def test_a_fit_that_stops_by_itself_is_expected_to_do_so() -> None:
+    assert left_of(25, 5000) == TimeLeft(1550, 5000)
+    assert left_of(50, 3000) == TimeLeft(930, 3000)
+    assert left_of(25, 1000) == TimeLeft(1000, 1000)
+    assert left_of(25, 5000, stops=False) == left_of(None, 5000) == TimeLeft(5000, 5000)
+
+
+def test_both_are_told_until_the_likely_end_is_past() -> None:
+    left = TimeLeft(1550, 5000)
+    assert left.describe(50, 10) == "likely 2 min, at most 8 min left"
+    assert left.describe(1600, 10) == "6 min left"
+    assert TimeLeft(100, 100).describe(20, 2) == "40 s left"
+
+
+def test_after_twenty_iterations_the_time_is_told_and_what_would_be_faster(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(sigma: float | None) -> str:
+        rules = Detection({"wmv": WindowedVariance(window=10)}, min_iterations=10, patience=5000)
+        progress = FitProgress(line_every=1e6)
+        shown = {"enable_progress_bar": True}
+        fit(Problem(picture(), sigma=sigma), callbacks=[rules, progress], iterations=1600, trainer=shown)
+        return capsys.readouterr().err
+
+    first = told(25)
+    assert "likely" in first
+    assert "at most" in first
+    assert "faster" not in first
+    assert " left" not in told(None)  # when it stops nobody knows, and it is short
+    monkeypatch.setattr(module, "_LONG", 1e-9)
+    assert "faster: a part, image.crop=256" in told(25)
+    assert "faster: a part, image.crop=256" in told(None)
