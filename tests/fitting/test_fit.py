@@ -193,12 +193,21 @@ def test_a_short_fit_says_so(tiny_fit: Callable[..., FitResult]) -> None:
     assert not any("averaged" in remark for remark in tiny_fit("alpha=0.1").summary["remarks"])
 
 
-@pytest.mark.parametrize(("sigma", "expected"), [(15, 1 / 30), (25, 1 / 30), (50, 1 / 20)])
+@pytest.mark.parametrize(("sigma", "expected"), [(2, 1 / 30), (15, 1 / 30), (25, 1 / 30), (50, 1 / 20)])
 def test_the_perturbation_follows_the_noise_as_in_the_original(
     tiny_fit: Callable[..., FitResult], sigma: float, expected: float
 ) -> None:
     assert tiny_fit(f"degradation.sigma={sigma}").summary["input_noise_std"] == pytest.approx(expected)
     assert tiny_fit("input_noise_std=0.1").summary["input_noise_std"] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(("sigma", "expected"), [(5, 0), (25, 1 / 30)])
+def test_z_is_not_perturbed_where_there_is_little_noise_to_keep_out(
+    tiny_fit: Callable[..., FitResult], sigma: float, expected: float
+) -> None:
+    settings = ["problem=demosaic", "degradation=gaussian", f"degradation.sigma={sigma}"]
+    assert tiny_fit(*settings).summary["input_noise_std"] == pytest.approx(expected)
+    assert tiny_fit(*settings, "input_noise_std=0.1").summary["input_noise_std"] == pytest.approx(0.1)
 
 
 def test_the_stopping_rules_are_in_tensorboard(tiny_fit: Callable[..., FitResult], tmp_path: Path) -> None:

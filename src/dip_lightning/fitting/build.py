@@ -176,7 +176,7 @@ def _build_prior(cfg: DictConfig, observation: Observation, own: Own, channels: 
         if own.input is not None:
             raise UserError("input= beside a whole Prior", "one of them", "give the Prior its policy")
         return deepcopy(own.model)
-    policy = build_policy(cfg, observation) if own.input is None else own.input
+    policy = build_policy(cfg, observation, build_operator(cfg, own)) if own.input is None else own.input
     draw = build_draw(cfg, observation)
     image_channels = observation.picture_shape[0]
     if own.model is not None:
