@@ -393,6 +393,7 @@ EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml") 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_runs(experiment: str) -> None:
+    # A sample stands for the small picture.
     result = fit(compose_config([f"experiment={experiment}", *TINY_UNET]))
     assert result.summary["iterations"] == 6
 
