@@ -267,6 +267,8 @@ READERS: dict[str, Callable[[Path], Rows]] = {
     "results/stopping/rules.csv": stopping_rules,
     "results/stopping/cases.csv": stopping_cases,
     "results/stopping/cost.csv": stopping_cost,
+    "results/applications/handed-back.csv": as_it_is(3),
+    "results/applications/input-noise.csv": as_it_is(2),
     "results/real-photographs/estimate.csv": as_it_is(3),
     "results/real-photographs/photographs.csv": as_it_is(1),
     "results/tiling/seams.csv": seams,
