@@ -74,6 +74,8 @@ def test_random_overrides_give_a_run_or_one_line(dip: Dip, overrides: list[str])
         ("stopping.rules.wmv=3", "stopping.rules.wmv=3: expected a stopping rule"),
         ("callbacks.detection=3", "expected an object"),
         ("logger.tensorboard=3", "expected an object"),
+        ("logger.tensorboard.max_queue=null", "max_queue=None: expected a number from 1 on"),
+        ("trainer.max_time=true", "try trainer.max_time=00:01:00:00"),
         ("+callbacks.x={_target_: dip_lightning.models.UNet}", "callbacks.x of type UNet: expected a callback"),
         ("model._target_=dip_lightning.models.Nope", "a class that exists"),
         ("--foo", "a flag that dip --help lists"),

@@ -31,6 +31,8 @@ _WORDS = (
     *("metric", "mode", "monitor", "notes", "parameter_names", "prefix", "project", "pruning_fn", "purge_step"),
     *("run_name", "save_last", "sort_by_key", "tags"),
 )
+# Arguments of TensorBoard's writer, which fails in words of its own on anything else.
+_NUMBERS = ("flush_secs", "max_queue")
 # Of a name: nothing that is filled in later ($HOME, ~), no address, and of a format only {name} or {name:.2f}, since
 # {epoch:/>9} would write slashes.
 _NAME = re.compile(r"([^$~:\\{}\0]|\{\w+(/\w+)*(:[\d.]*[a-z]?)?\})*")
@@ -82,6 +84,8 @@ def _check(made: Callable[..., Any], arguments: Mapping[str, Any], folder: Path 
     if folder is None and _is_a(made, "Checkpoint"):
         raise UserError(_full_name(made), "a run folder that it can write to", "name one, or leave it out")
     for name, value in arguments.items():
+        if name in _NUMBERS and (isinstance(value, bool) or not isinstance(value, (int, float)) or value < 1):
+            raise UserError(f"{_full_name(made)} with {name}={value}", "a number from 1 on", "leave it out")
         if name in _NAMES or (name in _FOLDERS and folder is None):
             _within(made, name, value, folder)
         elif name not in (*_FOLDERS, *_WORDS) and (_has_text(value) or (name not in known and _is_a(made, "Logger"))):

@@ -109,6 +109,9 @@ def _trainer_settings(node: DictConfig, run_folder: Path | None) -> dict[str, An
     settings["benchmark"] = check_flag("trainer.benchmark", node.benchmark) and not deterministic
     if settings.get("gradient_clip_algorithm") is not None:
         check_choice("trainer.gradient_clip_algorithm", node.gradient_clip_algorithm, ("norm", "value"))
+    if isinstance(settings.get("max_time"), (bool, int, float)):
+        told = f"trainer.max_time={node.max_time}"
+        raise UserError(told, "days, hours, minutes and seconds", "try trainer.max_time=00:01:00:00 for an hour")
     if settings.get("profiler") is not None:
         settings["profiler"] = build(node.profiler, run_folder)
     return {key: value for key, value in settings.items() if value is not None}
