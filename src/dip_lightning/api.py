@@ -1,8 +1,9 @@
 """Restoring an image from Python, on the same path as the command line."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from dip_lightning.config.messages import CONFIGURATION_ERRORS, GROUP_CHOICE, of
 from dip_lightning.config.paths import expand_home
 from dip_lightning.config.trust import trusting
 from dip_lightning.data import SAMPLE_PREFIX
+from dip_lightning.data.handed import Form, read_handed
 from dip_lightning.errors import UserError
 from dip_lightning.fitting.fit import FitResult
 from dip_lightning.fitting.own import Own
@@ -21,13 +23,17 @@ from dip_lightning.problems import Problem
 from dip_lightning.system.signals import pass_on, present_handlers
 from dip_lightning.workflows.restore import fit
 
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
 __all__ = ["restore"]
 
 
 def restore(
-    image: NDArray[np.generic] | str | Path | None = None,
+    image: "NDArray[np.generic] | torch.Tensor | Image.Image | str | Path | None" = None,
     *,
-    clean: NDArray[np.generic] | str | Path | None = None,
+    clean: "NDArray[np.generic] | torch.Tensor | Image.Image | str | Path | None" = None,
     run_folder: str | Path | None = None,
     progress: bool = False,
     overrides: list[str] | None = None,
@@ -37,9 +43,11 @@ def restore(
     """Restore one image.
 
     Args:
-        image: An image file, or samples (H, W), or (H, W, C), integers or floats, masked where they were lost, as NaN
-            are. Of uint8 and uint16 with 2 or 4 channels the last is alpha, all others are bands. It is taken as
-            corrupted already, unless a ``degradation`` is given. None where a whole ``problem`` is given.
+        image: An image file; an array (H, W), or (H, W, C), of integers, or floats in [0, 1], masked where samples were
+            lost, as NaN are; a tensor (H, W), or (C, H, W), of uint8, or floats in [0, 1]; or a PIL picture, as it
+            stands. Of uint8 and uint16 with 2 or 4 channels the last is alpha, all others are bands. It is taken as
+            corrupted already, unless a ``degradation`` is given. None where a whole ``problem`` is given. Other floats
+            need their black and white said, ``overrides=["image.range=[0,4095]"]``, or found, ``image.range=null``.
         clean: The clean image, if there is one, for measuring.
         run_folder: Where to write the files that the command line writes; None writes nothing.
         progress: Whether to show the progress bar.
@@ -52,7 +60,7 @@ def restore(
             ``stopping=`` rules by name, ``optimizer=`` and ``scheduler=`` factories, ``callbacks=``, ``logger=``.
 
     Returns:
-        The restored image, its curves and its summary.
+        The restored image, of the kind that was given, its curves and its summary.
 
     Raises:
         UserError: A setting or a file does not allow what was asked.
@@ -86,13 +94,16 @@ def restore(
     arguments += overrides or []
     if not progress:
         arguments.append("callbacks.fit_progress=null")
-    source = None if image is None else _picture("image", image)
-    truth = None if clean is None else _picture("clean", clean)
+    any_range = any(override.lstrip("+~").startswith("image.range") for override in overrides or [])
+    source, form = _picture("image", image, any_range)
+    # A clean image is in the units of the other, whatever they are in a file.
+    truth, _ = _picture("clean", clean, any_range or not isinstance(source, np.ndarray))
     folder = None if run_folder is None else Path(expand_home(str(run_folder)))
     handlers, result = present_handlers(), None
     try:
         with borrowed_resolvers(), trusting(trust):
             result = fit(_compose(arguments), folder, image=source, clean=truth, own=own)
+            result = replace(result, form=form)
         if result.signal is not None:
             pass_on(result.signal, handlers)
     except KeyboardInterrupt as interrupt:
@@ -115,12 +126,10 @@ def _compose(arguments: list[str]) -> DictConfig:
         raise of_group_choice(config_folder(), arguments) from None
 
 
-def _picture(name: str, given: object) -> str | Path | NDArray[np.generic]:
+def _picture(name: str, given: object, any_range: bool) -> tuple[str | Path | NDArray[np.generic] | None, Form]:
     """Return samples, a sample's name or a path; as a ``Path``, OmegaConf does not look for interpolations in it."""
-    if isinstance(given, np.ndarray):
-        return given
-    if isinstance(given, str) and given.startswith(SAMPLE_PREFIX):
-        return given
+    if given is None or (isinstance(given, str) and given.startswith(SAMPLE_PREFIX)):
+        return given, Form()
     if isinstance(given, (str, Path)):
-        return Path(expand_home(str(given)))
-    raise UserError(f"{name} of type {type(given).__name__}", "a numpy array or a path", "try numpy.asarray on it")
+        return Path(expand_home(str(given))), Form()
+    return read_handed(name, given, any_range=any_range)

@@ -20,6 +20,7 @@ SCENE = skimage.data.camera()[100:140, 200:248].astype(np.float32)
 HOLE = np.zeros(SCENE.shape, bool)
 HOLE[4:9, 10:16] = True
 TINY = [override for override in TINY_UNET if not override.startswith(("image.crop", "iterations"))]
+TINY += ["image.range=null"]  # floats beyond [0, 1]
 
 
 def with_nan() -> np.ndarray:

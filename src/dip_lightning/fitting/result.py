@@ -1,6 +1,6 @@
 """What a fit hands back."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dip_lightning.data import Picture
+from dip_lightning.data.handed import Form
 from dip_lightning.runs.record import Summary, is_worse
 
 __all__ = ["FitResult"]
@@ -24,6 +25,7 @@ class FitResult:
         summary: The content of ``summary.json``.
         run_folder: Where the files are, or None where none were written.
         signal: The number of the signal that ended the fit early, or None.
+        form: As what the picture was handed over, which ``image`` follows.
     """
 
     picture: Picture
@@ -32,6 +34,7 @@ class FitResult:
     summary: Summary
     run_folder: Path | None
     signal: int | None = None
+    form: Form = field(default_factory=Form)
 
     @property
     def is_worse(self) -> bool:
@@ -39,7 +42,11 @@ class FitResult:
         return is_worse(self.summary)
 
     @property
-    def image(self) -> NDArray[Any]:
-        """The restored image: (H, W) grey or (H, W, C), of the type that was given, without alpha."""
-        samples = self.picture.samples
-        return samples[:, :, 0] if samples.shape[2] == 1 else samples
+    def image(self) -> Any:
+        """The restored image, as the one that was given.
+
+        An array (H, W), or (H, W, C), of its type and without alpha, as of a file; a tensor (H, W), or (C, H, W), of
+        its type on its device; or a PIL picture with its alpha, profile, resolution and EXIF. Floats in [0, 1] stay in
+        [0, 1].
+        """
+        return self.form.back(self.picture)
