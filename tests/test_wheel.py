@@ -30,7 +30,7 @@ def test_the_wheel_runs_without_its_checkout(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     expected = {f"dip_lightning/{path.relative_to(ROOT)}" for path in (ROOT / "conf").rglob("*.yaml")}
-    assert expected <= names
+    assert expected | {"dip_lightning/py.typed"} <= names
     constraints = ROOT / "constraints.txt"
     # torch first: its pin takes whichever build suits the machine.
     call(python, "-m", "pip", "install", "-q", "-c", constraints, "torch", cwd=tmp_path)
