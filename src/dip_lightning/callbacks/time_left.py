@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import pytorch_lightning as pl
 
 from dip_lightning.callbacks.detection import Detection
-from dip_lightning.data.noise_level import LIKELY_SHARE, iterations_for
+from dip_lightning.config.cost import LIKELY_SHARE
+from dip_lightning.data.noise_level import iterations_for
 from dip_lightning.module import DeepImagePrior
 from dip_lightning.system.duration import duration
 

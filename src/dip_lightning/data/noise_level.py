@@ -11,7 +11,6 @@ from scipy.special import ndtr
 from skimage.restoration import estimate_sigma
 
 __all__ = [
-    "LIKELY_SHARE",
     "clipped_noise",
     "estimate_noise",
     "estimate_noise_of_known",
@@ -122,11 +121,6 @@ def clipped_noise(noisy: NDArray[np.floating], sigma: float) -> float:
     inside = ndtr(b) - ndtr(a) - (b * np.exp(-b * b / 2) - a * np.exp(-a * a / 2)) / math.sqrt(2 * math.pi)
     squares = smooth**2 * ndtr(a) + (1 - smooth) ** 2 * ndtr(-b) + unit**2 * inside
     return 255 * float(np.sqrt(squares.mean()))
-
-
-# The share of these iterations after which fits have stopped by themselves: 0.31 in the mean of nine pictures at σ = 25
-# (0.19 to 0.38) with the default network, see docs/results/width.md. Of other noise it is a guess.
-LIKELY_SHARE = 0.31
 
 
 def iterations_for(sigma: float) -> int:
