@@ -1,6 +1,7 @@
 """``dip resume=RUN_FOLDER``: going on with a run, without Hydra, which would write its folder anew."""
 
 import logging
+import os.path
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,4 +61,4 @@ def go_on(arguments: Sequence[str]) -> int:
 
 def _path(given: str) -> str:
     """A path as it was typed, with quotes for Hydra or without."""
-    return expand_home(given if Path(given).exists() else given.strip("'\""))
+    return expand_home(given if os.path.lexists(given) else given.strip("'\""))

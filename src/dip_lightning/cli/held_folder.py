@@ -9,6 +9,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from dip_lightning.config.paths import is_folder
 from dip_lightning.errors import UserError
 from dip_lightning.runs.lock import hold
 from dip_lightning.runs.written import check_own
@@ -40,7 +41,7 @@ class HoldRunFolder(Callback):
         folder = Path(os.path.abspath(str(config.hydra.run.dir)))  # noqa: PTH100 - as Hydra does, links and all
         try:
             check_own(folder, hydra=True)
-            if isinstance(picture, str) and Path(picture).is_dir():  # whose pictures several may share
+            if isinstance(picture, str) and is_folder(picture):  # whose pictures several may share
                 return
             _held.enter_context(hold(folder))
         except UserError as error:

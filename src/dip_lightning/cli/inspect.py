@@ -13,7 +13,7 @@ from rich.table import Table
 
 from dip_lightning.cli.one_line import errors_in_one_line
 from dip_lightning.config.cost import Cost, default_cost
-from dip_lightning.config.paths import expand_home, quote_for_shell
+from dip_lightning.config.paths import expand_home, is_folder, quote_for_shell
 from dip_lightning.data.folder import find_pictures
 from dip_lightning.data.image_io import read_image
 from dip_lightning.data.noise_level import iterations_for
@@ -64,7 +64,7 @@ def main() -> NoReturn:
         options = parser.parse_args()
         console = Console(emoji=False, highlight=False)
         for name in options.pictures:
-            if Path(name).is_dir():
+            if is_folder(name):
                 _tell_folder(Path(name), console)
             else:
                 _tell(_look(Path(name)), console)

@@ -25,7 +25,7 @@ from dip_lightning.config.early import check_early
 from dip_lightning.config.help_text import help_text
 from dip_lightning.config.hydra_section import guard_hydra
 from dip_lightning.config.messages import CONFIGURATION_ERRORS, GROUP_CHOICE, of_group_choice, translate
-from dip_lightning.config.paths import settle_paths
+from dip_lightning.config.paths import is_folder, settle_paths
 from dip_lightning.config.trust import trust_from_command_line
 from dip_lightning.errors import JobsFailedError, UserError
 from dip_lightning.runs.lock import HeldError, hold
@@ -178,7 +178,7 @@ def _read_digest(cfg: DictConfig) -> str | None:
 def _fit(cfg: DictConfig, run_folder: Path, sweep: HydraConf | None) -> int:
     """Run one fit and print its table (of a sweep's job, a line), or fit a folder; returns the exit code."""
     check_early(cfg)
-    if isinstance(cfg.image.path, str) and cfg.image.path and Path(cfg.image.path).is_dir():
+    if isinstance(cfg.image.path, str) and cfg.image.path and is_folder(cfg.image.path):
         return _fit_folder(cfg, run_folder)
     with hold(run_folder):  # whatever is asked of it below holds until the fit has ended
         # A job that was sent back to the queue starts its commands again, also those that were through.

@@ -16,7 +16,7 @@ from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.basecontainer import BaseContainer
 
-from dip_lightning.config.paths import expand_home, settle_override, settle_paths
+from dip_lightning.config.paths import expand_home, is_folder, settle_override, settle_paths
 from dip_lightning.system.batch import batch_job, is_requeued
 from dip_lightning.system.shared_state import shared
 
@@ -52,7 +52,7 @@ def register_resolvers() -> None:
 
     def run_folder(image: Any, overrides: Sequence[str], now: str) -> str:
         image = expand_home(image) if isinstance(image, str) else None
-        if image and Path(image).is_dir():
+        if image and is_folder(image):
             name = re.sub(r"[^\w.-]", "_", Path(image).resolve().name)
             # However the folder is spelled, and in whatever order the overrides come, it is the same command.
             others = sorted(override for override in overrides if not override.startswith("image.path="))

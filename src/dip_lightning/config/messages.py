@@ -1,6 +1,7 @@
 """What Hydra and OmegaConf say of a mistake, over many lines, told in one."""
 
 import difflib
+import os.path
 import re
 import shlex
 from collections.abc import Collection, Sequence
@@ -125,7 +126,7 @@ def _of_yaml(error: YAMLError) -> UserError:
 def _of_syntax(override: str) -> UserError:
     key, separator, value = override.partition("=")
     if not separator or not key:
-        remedy = f"try image.path={shlex.quote(override)}" if Path(override).exists() else "see dip --help"
+        remedy = f"try image.path={shlex.quote(override)}" if os.path.lexists(override) else "see dip --help"
         return UserError(override, "KEY=VALUE", remedy)
     typed = quote_for_shell(key, value.strip("'\""))
     return UserError(override, "a value that Hydra can read", f"quote it for Hydra and the shell: {typed}")
@@ -140,6 +141,10 @@ def _of_unknown_key(key: str, conf: Path) -> UserError:
         chosen = find_defaults(conf)
         holders = sorted(known[key], key=lambda option: option not in chosen)
         return UserError(key, f"a key of the chosen option; this is one of {', '.join(holders)}", f"try {holders[0]}")
+    # Not those of a group that only experiments choose from: they cannot be set by themselves.
+    chosen_groups = {choice.partition("=")[0] for choice in find_defaults(conf)}
+    settable = [name for name, holders in known.items() if not holders or name.partition(".")[0] in chosen_groups]
     groups = [folder.name for folder in conf.iterdir() if folder.is_dir()]
-    nearest = difflib.get_close_matches(key, [*known, *groups], n=1, cutoff=0)[0]
+    alike = [name for name in settable if name.rpartition(".")[2] == key]
+    nearest = (alike or difflib.get_close_matches(key, [*settable, *groups], n=1, cutoff=0))[0]
     return UserError(key, "a key or a group of the configuration", f"try {nearest}, or see dip --help")

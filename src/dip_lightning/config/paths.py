@@ -7,7 +7,7 @@ from pathlib import Path, PurePath
 
 from omegaconf import DictConfig, OmegaConf
 
-__all__ = ["PATHS", "expand_home", "quote_for_shell", "quoted", "settle_override", "settle_paths"]
+__all__ = ["PATHS", "expand_home", "is_folder", "quote_for_shell", "quoted", "settle_override", "settle_paths"]
 
 # The settings that name a file or a folder: pictures, which are there already, and places to write to.
 PATHS = ("image.path", "image.clean", "problem.mask", "problem.kernel", "problem.flash", "problem.noise")
@@ -31,6 +31,15 @@ def expand_home(path: str) -> str:
     if not _HOME.match(path) or os.path.lexists(path):
         return path
     return os.path.expanduser(path)  # noqa: PTH111 - pathlib raises for a user whom nobody knows
+
+
+def is_folder(path: str) -> bool:
+    """Whether there is a folder of a name; whatever the name, which may be too long for any.
+
+    Args:
+        path: The name.
+    """
+    return os.path.isdir(path)  # noqa: PTH112 - pathlib raises for such a one
 
 
 def settle_override(override: str) -> str:

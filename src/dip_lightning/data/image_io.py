@@ -1,5 +1,8 @@
 """Reading and writing image files: what goes in comes out with the same size, type, bands and metadata."""
 
+import errno
+import glob
+import re
 import threading
 import warnings
 from collections.abc import Callable, Sequence
@@ -86,13 +89,18 @@ def _told(path: Path, error: Exception) -> UserError:
         return UserError(
             f"{path} holds {error.problem}", error.expected, error.remedy
         )  # it knows an array, and no file
+    if isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+        loops = error.errno == errno.ELOOP
+        problem = f"{path} is a link that leads back to itself" if loops else f"{path} has a name that is too long"
+        return UserError(problem, FORMATS, "name the file itself" if loops else "rename it")
+    crop = "crop it first"
     lines = {
-        FileNotFoundError: (f"no file {path}", FORMATS, "check the path, which starts at the current folder"),
+        FileNotFoundError: (f"no file {path}", FORMATS, _way_to(path)),
         IsADirectoryError: (f"{path} is a folder", FORMATS, "name one file in it"),
         UnidentifiedImageError: (f"{path} is no image that can be read", FORMATS, "convert it to PNG first"),
-        Image.DecompressionBombError: (f"{path}: {error}", "an image of less than 178 megapixels", "crop it first"),
+        Image.DecompressionBombError: (f"{path} is too large{_megapixels(error)}", "less than 178 megapixels", crop),
         PermissionError: (f"{path} cannot be read", "a file that you may read", "check its permissions"),
-        MemoryError: (f"{path} is too large for the memory", "a smaller image", "crop it first"),
+        MemoryError: (f"{path} is too large for the memory", "a smaller image", crop),
     }
     for kind, line in lines.items():
         if isinstance(error, kind):
@@ -101,6 +109,18 @@ def _told(path: Path, error: Exception) -> UserError:
     if "nsupported" in cause:
         return UserError(f"{path} is of a kind that is not handled ({cause})", FORMATS, "convert it first")
     return UserError(f"{path} is damaged ({cause})", f"a complete {FORMATS[2:]}", "get a fresh copy")
+
+
+def _way_to(path: Path) -> str:
+    if glob.has_magic(str(path)):
+        return f"a folder stands for all of its pictures: image.path={path.parent}/"
+    return "check the path, which starts at the current folder"
+
+
+def _megapixels(error: Exception) -> str:
+    """How large a decoder says that an image is."""
+    found = re.search(r"(\d+) pixels", str(error))
+    return "" if found is None else f" ({int(found[1]) / 1e6:.0f} megapixels)"
 
 
 def _page_note(picture: Picture, page: int | None) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from dip_lightning.checks import check_choice, check_flag, check_integer
 from dip_lightning.errors import UserError
 from dip_lightning.models.layers import DROPOUT_PLACES, conv, conv_norm_act, make_dropout, make_output
-from dip_lightning.models.network import Network
+from dip_lightning.models.network import Network, told_size
 from dip_lightning.models.resampling import double
 
 __all__ = ["UPSAMPLES", "Hourglass"]
@@ -135,7 +135,7 @@ class Hourglass(Network, ABC):
             fitting = max(1, int(math.log2(max(2 * side - 2, 2))))
             raise UserError(
                 f"an image of {height}x{width} pixels with model.levels={len(self.encoders)}",
-                f"at least {self.smallest_side // 2 + 1} pixels on each side",
+                told_size(len(self.encoders), fitting, self.smallest_side // 2 + 1),
                 f"try model.levels={fitting}",
             )
 

@@ -8,7 +8,7 @@ from dip_lightning.checks import check_choice, check_integer
 from dip_lightning.errors import UserError
 from dip_lightning.models.hourglass import UPSAMPLES
 from dip_lightning.models.layers import conv, conv_norm_act, make_output
-from dip_lightning.models.network import Network
+from dip_lightning.models.network import Network, told_size
 from dip_lightning.models.resampling import double
 from dip_lightning.models.unet import UNet
 
@@ -105,9 +105,10 @@ class LeanUNet(Network):
         except UserError as error:
             levels = len(self.inner.encoders)
             least = 2 * (self.inner.smallest_side // 2 + 1) - 1
+            fitting = int(error.remedy.rpartition("=")[2])
             raise UserError(
                 f"an image of {height}x{width} pixels with model=leanunet of {levels} levels",
-                f"at least {least} pixels on each side",
+                told_size(levels, fitting, least),
                 error.remedy if half > 1 else "try model=unet model.levels=1",
             ) from None
 

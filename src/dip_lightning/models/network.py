@@ -2,7 +2,24 @@
 
 from torch import nn
 
-__all__ = ["Network"]
+__all__ = ["Network", "told_size"]
+
+# In pixels; a side beyond is no help to anybody.
+_LARGEST_SIDE = 65536
+
+
+def told_size(levels: int, fitting: int, side: int) -> str:
+    """Say what would do where an image is too small for so many levels.
+
+    Args:
+        levels: How many there are.
+        fitting: How many its size allows; of wide kernels even these may be too many.
+        side: From how many pixels on a side there may be as many as there are.
+    """
+    told = f"at most {fitting} {'level' if fitting == 1 else 'levels'}" if fitting < levels else ""
+    if side > _LARGEST_SIDE and told:
+        return told
+    return f"{told}{', or ' if told else ''}at least {side} pixels on each side"
 
 
 class Network(nn.Module):
