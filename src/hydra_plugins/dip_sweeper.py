@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from dip_lightning.errors import JobsFailedError, UserError
 from dip_lightning.runs.sweep import Sweep, differing, job_names
+from dip_lightning.runs.written import check_sweep
 
 __all__ = ["BlockSweeper"]
 
@@ -70,9 +71,10 @@ class BlockSweeper(Sweeper):
         # A mistake in any of them shows before the first is run.
         self.validate_batch_is_legal(jobs)
         folder = Path(self.config.hydra.sweep.dir)
+        check_sweep(folder, ())
         folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self.config, folder / "multirun.yaml")
         jobs = self._named(jobs, parser, folder)
+        OmegaConf.save(self.config, folder / "multirun.yaml")
         returned = self.launcher.launch(jobs, initial_job_idx=0)
         codes = [job.return_value for job in returned]
         if any(codes):
@@ -118,6 +120,7 @@ class BlockSweeper(Sweeper):
         names, keys = job_names(texts), differing(texts)
         if any(_is_of(folder / str(number), job) for number, job in enumerate(jobs)):
             names = [str(number) for number in range(len(jobs))]
+        check_sweep(folder, names)
         choices = section["runtime"]["choices"]  # what a job has of a group that only others choose from
         settings = [
             {key: _value(job[key]) if key in job else choices[key] for key in keys if key in job or key in choices}

@@ -293,8 +293,8 @@ def test_runs_that_were_interrupted_are_left_out_and_told(tmp_path: Path) -> Non
     table = (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
     assert "30.00" in table
     assert "25.00" not in table
-    assert "- 1 runs were interrupted" in table
-    with pytest.raises(UserError, match="1 interrupted runs"):
+    assert "- 1 run was interrupted and left out; started again, it goes on" in table
+    with pytest.raises(UserError, match="1 interrupted run:"):
         write_report([tmp_path / "runs" / "cut"], tmp_path / "out")
 
 
@@ -340,6 +340,25 @@ def test_the_report_has_all_its_files(runs: Path, tmp_path: Path) -> None:
     ET.parse(out / "curves.svg")
     with Image.open(out / "curves.png") as figure:
         assert figure.width > 1000
+
+
+def test_nothing_but_what_reports_wrote_is_written_over(runs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first = write_report([runs], out)
+    assert write_report([runs], out) == first
+    before = {path: path.read_bytes() for path in first}
+    for name in ("report.html", "curves.png", "table.csv"):
+        (out / name).write_text("mine")
+        with pytest.raises(UserError, match=rf"{name} was not written by a report.*--out \S+report-1"):
+            write_report([runs], out)
+        assert (out / name).read_text() == "mine"
+        (out / name).write_bytes(before[out / name])
+    run = tmp_path / "run"  # whose curves.png a run may have written, and no report
+    run.mkdir()
+    (run / "curves.png").write_text("of a run")
+    with pytest.raises(UserError, match=r"curves\.png was not written by a report"):
+        write_report([runs], run)
+    assert [path.name for path in run.iterdir()] == ["curves.png"]
 
 
 def test_deviations_have_columns_of_their_own_in_csv(tmp_path: Path) -> None:

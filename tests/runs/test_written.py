@@ -64,3 +64,24 @@ def test_python_keeps_what_is_in_a_folder(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"curves\.png was not written by this run"):
         restore(np.zeros((32, 32), np.uint8), run_folder=tmp_path, iterations=1)
     assert (tmp_path / "curves.png").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["multirun.yaml", "seed=1/.hydra/config.yaml"])
+def test_a_sweep_keeps_the_configuration_of_another_program(dip: Dip, tmp_path: Path, name: str) -> None:
+    theirs = tmp_path / "sweep" / name
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("theirs: 1\n")
+    outcome = dip("-m", *TINY_UNET, "seed=1,2", "hydra.sweep.dir=sweep")
+    assert outcome.code == 2
+    (line,) = outcome.err.splitlines()
+    assert f"{name} was not written by this sweep" in line
+    assert "hydra.sweep.dir=" in line
+    assert [path for path in (tmp_path / "sweep").rglob("*") if path.is_file()] == [theirs]
+    assert theirs.read_text() == "theirs: 1\n"
+
+
+def test_a_sweep_goes_on_in_its_own_folder(dip: Dip, tmp_path: Path) -> None:
+    command = ("-m", *TINY_UNET, "seed=1,2", "hydra.sweep.dir=sweep")
+    assert dip(*command).code == 0
+    assert dip(*command).code == 0
+    assert b"dip_lightning" in (tmp_path / "sweep" / "multirun.yaml").read_bytes()

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NoReturn
 
 from dip_lightning.cli.one_line import errors_in_one_line
@@ -13,6 +14,7 @@ from dip_lightning.report.comparison import compare_groups
 from dip_lightning.report.page import write_page
 from dip_lightning.report.runs import find_runs, group_runs
 from dip_lightning.report.table import explain_groups, make_rows, to_csv, to_latex, to_markdown
+from dip_lightning.runs.written import hand_over
 
 __all__ = ["main", "write_report"]
 
@@ -22,32 +24,33 @@ def write_report(paths: list[Path], out: Path) -> list[Path]:
 
     Args:
         paths: Run folders, or folders that hold some.
-        out: Where to write; made where it is missing.
+        out: Where to write; made where it is missing. Only what reports have written there is written over.
 
     Returns:
         The files.
 
     Raises:
-        UserError: There is no finished run.
+        UserError: There is no finished run, or a file in ``out`` is of another hand.
         OSError: The folder cannot be written.
     """
     found = find_runs(paths)
     runs = [run for run in found if run.is_complete]
     if not runs:
-        raise UserError(f"{len(found)} interrupted runs", "some that came to their end", "start them again: they go on")
+        told = f"{len(found)} interrupted {'run' if len(found) == 1 else 'runs'}"
+        raise UserError(told, "some that came to their end", "start them again: they go on")
     groups = group_runs(runs)
     rows, remarks = make_rows(groups), [*explain_groups(groups), *compare_groups(groups)]
-    if len(runs) < len(found):
-        remarks.append(f"{len(found) - len(runs)} runs were interrupted and are left out; started again, they go on")
-    out.mkdir(parents=True, exist_ok=True)
-    written = []
-    tables = {"table.md": to_markdown(rows, remarks), "table.csv": to_csv(rows), "table.tex": to_latex(rows)}
-    for name, text in tables.items():
-        (out / name).write_text(text, encoding="utf-8")
-        written.append(out / name)
-    written += draw_curves_of_groups(out, groups) + draw_factors(out, groups)
-    write_page(out / "report.html", groups, rows, remarks)
-    return [*written, out / "report.html"]
+    if cut := len(found) - len(runs):
+        told = "1 run was" if cut == 1 else f"{cut} runs were"
+        remarks.append(f"{told} interrupted and left out; started again, {'it goes' if cut == 1 else 'they go'} on")
+    with TemporaryDirectory() as folder:
+        made = Path(folder)
+        tables = {"table.md": to_markdown(rows, remarks), "table.csv": to_csv(rows), "table.tex": to_latex(rows)}
+        for name, text in tables.items():
+            (made / name).write_text(text, encoding="utf-8")
+        files = [*(made / name for name in tables), *draw_curves_of_groups(made, groups), *draw_factors(made, groups)]
+        write_page(made / "report.html", groups, rows, remarks)
+        return hand_over([*files, made / "report.html"], out)
 
 
 def _path(text: str) -> Path:

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+import os.path
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -11,10 +13,12 @@ from dip_lightning.errors import UserError
 from dip_lightning.runs.atomic import atomic_write
 from dip_lightning.runs.record import PREVIEW, RECORD, TILE_FOLDERS
 
-__all__ = ["WRITTEN", "adopt", "check_own", "write_own"]
+__all__ = ["WRITTEN", "adopt", "check_own", "check_sweep", "hand_over", "write_own"]
 
 # Under a run folder: the digests that each result had when it was written, the last two by name.
 WRITTEN = ".written.json"
+# The same of reports: in a run folder, a run's curves.png is not theirs.
+_REPORTED = ".report.json"
 
 # What somebody may want to keep, or to retouch: known by content. The rest belongs to the folder of a run as a whole.
 _RESULTS = ("restored.*", PREVIEW, "observation.png", "comparison.png", "curves.png", "curves.csv")
@@ -71,6 +75,54 @@ def write_own(path: Path) -> Iterator[Path]:
         _write(path.parent, known)
 
 
+def check_sweep(folder: Path, jobs: Iterable[str]) -> None:
+    """Check that no other program's configuration is where Hydra would write that of a sweep and of its jobs.
+
+    Args:
+        folder: Of the sweep; one that is not there has nothing to lose.
+        jobs: The names of its jobs' folders.
+
+    Raises:
+        UserError: There is one.
+    """
+    for file in (folder / "multirun.yaml", *(folder / job / ".hydra" / "config.yaml" for job in jobs)):
+        if file.is_file() and b"dip_lightning" not in file.read_bytes():
+            free = next(name for number in count(1) if not (name := folder / f"sweep-{number}").exists())
+            problem = f"{file} was not written by this sweep, which would overwrite it"
+            raise UserError(problem, "a folder of its own", f"try hydra.sweep.dir={free}")
+
+
+def hand_over(files: Sequence[Path], folder: Path) -> list[Path]:
+    """Copy the files of a report to where it goes, over nothing but what reports have written there.
+
+    Args:
+        files: Those that were made elsewhere.
+        folder: Where they go; made where it is missing.
+
+    Returns:
+        The files there.
+
+    Raises:
+        UserError: A file of one of these names was not written by a report, or has been changed since. Nothing is
+            copied then.
+        OSError: The folder cannot be written.
+    """
+    known = _read(folder, _REPORTED) or {}
+    for file in files:
+        place = folder / file.name
+        if os.path.lexists(place) and not (place.is_file() and _digest(place) in known.get(place.name, ())):
+            free = next(name for number in count(1) if not (name := folder / f"report-{number}").exists())
+            problem = f"{place} was not written by a report, which would overwrite it"
+            raise UserError(problem, "a folder of its own", f"name another, such as --out {free}")
+    folder.mkdir(parents=True, exist_ok=True)
+    # The notes first: what is cut off in between is known, too.
+    _write(folder, known | {file.name: [*known.get(file.name, []), _digest(file)][-2:] for file in files}, _REPORTED)
+    for file in files:
+        with atomic_write(folder / file.name) as part:
+            shutil.copyfile(file, part)
+    return [folder / file.name for file in files]
+
+
 def _foreign(folder: Path, hydra: bool) -> Iterator[Path]:
     known = _read(folder)
     if hydra and known is None:
@@ -111,15 +163,15 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:32]
 
 
-def _read(folder: Path) -> dict[str, list[str]] | None:
+def _read(folder: Path, notes: str = WRITTEN) -> dict[str, list[str]] | None:
     """The notes of a folder; None where there are none, or they are damaged."""
     try:
-        known = json.loads((folder / WRITTEN).read_text(encoding="utf-8"))
+        known = json.loads((folder / notes).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return known if isinstance(known, dict) else None
 
 
-def _write(folder: Path, known: dict[str, list[str]]) -> None:
-    with atomic_write(folder / WRITTEN) as part:
+def _write(folder: Path, known: dict[str, list[str]], notes: str = WRITTEN) -> None:
+    with atomic_write(folder / notes) as part:
         part.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
