@@ -1,5 +1,6 @@
 """Objects of one's own, in `restore` and under a Trainer of one's own; and what Lightning's own tools expect."""
 
+import json
 import re
 from collections.abc import Callable
 from functools import partial
@@ -18,6 +19,7 @@ from dip_lightning import DeepImagePrior, FitResult, Prior, Problem, UserError, 
 from dip_lightning.callbacks import CurveLogger, OutputEMA, PeakPSNR
 from dip_lightning.config.compose import compose_config
 from dip_lightning.fitting.fit import fit_picture
+from dip_lightning.models import UNet
 from dip_lightning.priors import Perturbed
 from dip_lightning.problems import Downsample, Operator
 from dip_lightning.stopping import HeldOut
@@ -53,6 +55,29 @@ def test_the_page_runs_as_it_stands() -> None:
     assert names["fit"].curves.block()["regularizer_contrast"].shape[0] <= 60
     assert names["result"].output.shape == (32, 32, 3)
     assert names["result"].image.dtype == np.uint16
+
+
+@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning", "ignore:.*LeafSpec:DeprecationWarning")
+def test_the_notebook_runs_as_it_stands() -> None:
+    notebook = json.loads(PAGE.with_suffix(".ipynb").read_text(encoding="utf-8"))
+    names: dict[str, Any] = {}
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            assert not cell["outputs"], "a notebook is kept without what it printed"
+            exec(compile("".join(cell["source"]), cell["id"], "exec"), names)
+    assert names["restored"].shape == (1, 1, 32, 32)
+    assert names["fit"].told == f"{len(names['losses'].kept)} iterations"
+    same = torch.stack(names["losses"].kept).double()
+    torch.testing.assert_close(same, torch.as_tensor(names["curves"]["loss"][: len(same)]).double())
+    assert torch.allclose(names["program"].module()(names["fit"].prior.z), names["fitted"](names["fit"].prior.z))
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.*torch.jit:DeprecationWarning")
+def test_what_the_page_says_of_tracing_and_scripting() -> None:
+    network, z = UNet(output_channels=3, input_channels=8, channels=8, levels=2).eval(), torch.rand(1, 8, 32, 32)
+    assert torch.allclose(torch.jit.trace(network, z)(z), network(z))
+    with pytest.raises(RuntimeError):
+        torch.jit.script(network)
 
 
 def test_a_whole_problem_is_fitted_and_left_as_it_was() -> None:

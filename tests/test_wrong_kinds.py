@@ -46,6 +46,12 @@ def prior() -> Prior:
         (lambda: Detection([]), "stopping.rules of type list"),
         (lambda: restore(GREY, model=nn.Conv2d(4, 1, 1), iterations=2), "a z of 32 channels .*input_channels"),
         (lambda: restore(GREY, callbacks=[1]), "callbacks of type list: expected Lightning callbacks"),
+        (
+            lambda: restore(GREY, seed=len),
+            "seed of type builtin_function_or_method: expected an object only for",
+        ),
+        (lambda: restore(GREY, dropout=[len]), "dropout of type list: expected an object only for"),
+        (lambda: restore(GREY, overrides=[len]), "expected a list of words"),
         (lambda: restore(GREY, overrides="lr=1"), "overrides='lr=1': expected a list"),
     ],
 )
