@@ -72,6 +72,28 @@ def test_a_second_start_passes_over_what_is_there(dip: Dip, photos: Path, tmp_pa
     assert "2 of 2 pictures restored." in dip(*SETTINGS, "seed=5").out
 
 
+def test_results_lie_side_by_side_under_the_pictures_own_names(dip: Dip, photos: Path, tmp_path: Path) -> None:
+    (photos / "c.png").unlink()
+    Image.new("RGB", (36, 32), (90, 20, 60)).save(photos / "b.png")
+    told = dip(*SETTINGS)
+    (folder,) = tmp_path.glob("outputs/folders/*/restored")
+    assert f"Restored pictures: {folder}" in told.out.replace("\n", "")
+    names = {"a :cat:.PNG", "b.jpg", "b.png"}
+    assert {path.name for path in folder.iterdir() if not path.name.startswith(".")} == names
+    for name in names:
+        (own,) = runs(tmp_path)[name].glob("restored.*")
+        assert (folder / name).read_bytes() == own.read_bytes()
+    # What somebody has retouched stays, what was lost comes back, and what a run said of itself is said again.
+    (folder / "b.jpg").write_bytes(b"retouched")
+    (folder / "b.png").unlink()
+    again = dip(*SETTINGS)
+    assert again.code == 2
+    assert "b.jpg was not written by this run" in again.out
+    assert (folder / "b.jpg").read_bytes() == b"retouched"
+    assert (folder / "b.png").exists()
+    assert again.out.count("Unsure of") == told.out.count("Unsure of") > 0
+
+
 def test_another_picture_does_not_go_on_with_what_was_begun(
     dip: Dip, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ from dip_lightning.errors import UserError
 from dip_lightning.runs.atomic import atomic_write
 from dip_lightning.runs.record import PREVIEW, RECORD, TILE_FOLDERS
 
-__all__ = ["WRITTEN", "adopt", "check_own", "check_sweep", "hand_over", "write_own"]
+__all__ = ["WRITTEN", "adopt", "check_own", "check_sweep", "copy_own", "hand_over", "write_own"]
 
 # Under a run folder: the digests that each result had when it was written, the last two by name.
 WRITTEN = ".written.json"
@@ -90,6 +90,29 @@ def check_sweep(folder: Path, jobs: Iterable[str]) -> None:
             free = next(name for number in count(1) if not (name := folder / f"sweep-{number}").exists())
             problem = f"{file} was not written by this sweep, which would overwrite it"
             raise UserError(problem, "a folder of its own", f"try hydra.sweep.dir={free}")
+
+
+def copy_own(file: Path, place: Path) -> None:
+    """Copy a result of a run to another folder, over nothing but what runs have written there.
+
+    Args:
+        file: The result.
+        place: The copy, whose folder is made where it is missing.
+
+    Raises:
+        UserError: A file of this name was not written by a run, or has been changed since.
+        OSError: The folder cannot be written.
+    """
+    if os.path.lexists(place):
+        known = (_read(place.parent) or {}).get(place.name, ())
+        if not (place.is_file() and _digest(place) in known):
+            problem = f"{place} was not written by this run, which would overwrite it"
+            raise UserError(problem, "a free name", f"move it away; the result is {file}")
+        if _digest(place) == _digest(file):
+            return
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with write_own(place) as part:
+        shutil.copyfile(file, part)
 
 
 def hand_over(files: Sequence[Path], folder: Path) -> list[Path]:

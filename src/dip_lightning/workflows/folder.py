@@ -19,11 +19,15 @@ from dip_lightning.names import printable
 from dip_lightning.runs.lock import HeldError, hold
 from dip_lightning.runs.record import Summary, is_worse, read_summary
 from dip_lightning.runs.status import is_finished
+from dip_lightning.runs.written import copy_own
 from dip_lightning.workflows.restore import fit
 
 __all__ = ["FolderResult", "restore_folder", "tell", "tell_one"]
 
 log = logging.getLogger(__name__)
+
+# Where the results of a folder lie side by side, under the names of its pictures.
+RESTORED = "restored"
 
 
 @dataclass
@@ -33,7 +37,7 @@ class FolderResult:
     Attributes:
         restored: Names of the pictures that were fitted now.
         present: Names of those that an earlier start had finished.
-        unsure: Why some that were restored now are not to be trusted, by name.
+        unsure: Why some are not to be trusted, by name.
         worse: Names of those that came out worse than they were.
         failed: What was wrong with the others, by name.
         elsewhere: Who is at those that another run is fitting now, by name.
@@ -53,7 +57,10 @@ class FolderResult:
     def find(self, name: str, place: Path) -> None:
         """Take note of a picture whose finished run is there already."""
         self.present.append(name)
-        if is_worse(read_summary(place)):
+        summary = read_summary(place)
+        if unsure := summary["stopping"]["unsure"]:
+            self.unsure[name] = unsure
+        if is_worse(summary):
             self.worse.append(name)
 
     def take(self, name: str, fitted: FitResult) -> None:
@@ -123,6 +130,7 @@ def _restore_one(
     truth = None if clean is None else clean / picture.name
     if is_finished(place, cfg, partial(read_digest, cfg, image=picture, clean=truth)):
         result.find(picture.name, place)
+        _put_beside(picture.name, place, result)
         return
     try:
         fitted = _fit_one(cfg, picture, place, truth, title)
@@ -134,7 +142,22 @@ def _restore_one(
         result.failed[picture.name] = f"{type(error).__name__}: {error}"
         return
     result.take(picture.name, fitted)
+    if fitted.signal is None:
+        _put_beside(picture.name, place, result)
     tell_one(console, title, fitted.summary)
+
+
+def _put_beside(name: str, place: Path, result: FolderResult) -> None:
+    """Copy what was restored to the folder of all, under the picture's own name."""
+    for restored in place.glob("restored.*"):
+        same = restored.suffix.lower() == Path(name).suffix.lower()
+        copy = place.parent / RESTORED / printable(name if same else f"{name}{restored.suffix}")
+        try:
+            copy_own(restored, copy)
+        except UserError as error:
+            result.failed[name] = str(error)
+        except OSError as error:
+            result.failed[name] = f"{copy} cannot be written ({error.strerror or error})"
 
 
 def tell_one(console: Console, title: str, summary: Summary) -> None:
@@ -190,4 +213,6 @@ def tell(result: FolderResult, run_folder: Path, what: str = "pictures") -> Iter
         yield f"Failed, {printable(', '.join(names[:5]))}{' …' if len(names) > 5 else ''}: {problem}"
     if result.signal is not None:
         yield "Interrupted; the same command goes on with the picture it stopped at."
+    if (run_folder / RESTORED).is_dir():
+        yield f"Restored pictures: {printable(str(run_folder / RESTORED))}"
     yield f"Run folder: {printable(str(run_folder))}"
