@@ -49,6 +49,21 @@ def test_the_network_and_the_iterations_are_those_of_the_notebook(name: str, tmp
         assert torch.equal(fit.module.prior.z[0, 0, 5], torch.linspace(0, 1, 128))
 
 
+def test_a_flash_that_does_not_suit_is_refused(tmp_path: Path) -> None:
+    for name, side in (("dark", 64), ("large", 80)):
+        Image.fromarray(np.zeros((side, side, 3), np.uint8)).save(tmp_path / f"{name}.png")
+
+    def refused(*settings: str) -> str:
+        cfg = compose_config(["problem=flash", "trainer=cpu", f"image.path={tmp_path / 'dark.png'}", *settings])
+        with pytest.raises(UserError) as error:
+            build_fit(cfg, None, Precision.named("fp32"), {}, own=Own())
+        return str(error.value)
+
+    assert "problem=flash without problem.flash" in refused()
+    assert "of 80x80 pixels: expected 64x64" in refused(f"problem.flash={tmp_path / 'large.png'}")
+    assert "z=meshgrid with problem.flash" in refused(f"problem.flash={tmp_path / 'dark.png'}", "z=meshgrid")
+
+
 def test_a_meshgrid_has_columns_and_rows() -> None:
     z = MeshGrid()((2, 3, 5), torch.Generator())
     assert z.shape == (1, 2, 3, 5)

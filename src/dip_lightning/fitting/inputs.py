@@ -48,10 +48,13 @@ def build_draw(cfg: DictConfig, observation: Observation) -> DrawsInput:
         observation: The picture that is fitted.
 
     Raises:
-        UserError: There is no such picture, or it has another size.
+        UserError: None is named, there is no such picture, or it has another size.
     """
     draw = DRAWS[check_choice("z", cfg.z, DRAWS)](cfg.input_scale)
     flash = cfg.problem.get("flash")
+    if flash is None and "flash" in cfg.problem:
+        told = "try problem=flash problem.flash=flash.jpg"
+        raise UserError("problem=flash without problem.flash", "the picture with a flash", told)
     if flash is None:
         return draw
     if cfg.z != "noise":

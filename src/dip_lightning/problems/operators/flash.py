@@ -16,13 +16,13 @@ class Flash(Identity):
         """Keep the name of the picture.
 
         Args:
-            flash: A picture of the same scene and size, taken with a flash.
+            flash: A picture of the same scene and size, taken with a flash; None where a prior brings its own input.
 
         Raises:
-            UserError: There is none.
+            UserError: It is no name.
         """
         super().__init__()
-        if not isinstance(flash, str) or not flash:
+        if flash is not None and (not isinstance(flash, str) or not flash):
             raise UserError(
                 f"problem.flash={flash}", "the picture with a flash", "try problem=flash problem.flash=flash.jpg"
             )
