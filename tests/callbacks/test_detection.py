@@ -328,7 +328,7 @@ def test_held_out_pixels_decide_where_a_few_pixels_are_lost(stopping: str) -> No
 
 
 def test_of_noise_that_neighbours_share_it_is_told_unless_the_absolute_error_is_fitted() -> None:
-    noise = gaussian_filter(np.random.default_rng(0).normal(0, 40, (32, 32)), 1)
+    noise = gaussian_filter(np.random.default_rng(0).normal(0, 40, (64, 64)), 1)
     shared = (128 + noise).clip(0, 255).round().astype(np.uint8)
     short = ["stopping=wmv", "stopping.min_iterations=1", "stopping.patience=1", "stopping.rules.wmv.window=2"]
     short += ["image.crop=null", "alpha=0", "iterations=60"]
