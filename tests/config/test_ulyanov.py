@@ -61,6 +61,7 @@ def test_a_flash_that_does_not_suit_is_refused(tmp_path: Path) -> None:
 
     assert "problem=flash without problem.flash" in refused()
     assert "of 80x80 pixels: expected 64x64" in refused(f"problem.flash={tmp_path / 'large.png'}")
+    assert "try input=perturbed" in refused(f"problem.flash={tmp_path / 'dark.png'}", "input=estimate")
     assert "z=meshgrid with problem.flash" in refused(f"problem.flash={tmp_path / 'dark.png'}", "z=meshgrid")
 
 

@@ -114,6 +114,17 @@ def test_files_that_say_nothing_of_the_kind_are_refused(tmp_path: Path) -> None:
         load_observation(PICTURE, NoDegradation(), operator=Jpeg())
 
 
+def test_what_has_other_samples_than_the_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "it.jpg").write_bytes(compressed())
+    for options, told in (
+        ({"size": 40}, "image.size"),
+        ({"size": 40, "crop": 48}, "image.size"),
+        ({"bands": [0]}, "bands"),
+    ):
+        with pytest.raises(UserError, match=told):
+            load_observation(tmp_path / "it.jpg", NoDegradation(), operator=Jpeg(), **options)
+
+
 def test_a_part_of_a_file_begins_where_its_blocks_do(tmp_path: Path) -> None:
     (tmp_path / "it.jpg").write_bytes(compressed())
     seen = load_observation(tmp_path / "it.jpg", NoDegradation(), operator=Jpeg(), crop=32)

@@ -208,6 +208,8 @@ def test_z_is_not_perturbed_where_there_is_little_noise_to_keep_out(
     settings = ["problem=demosaic", "degradation=gaussian", f"degradation.sigma={sigma}"]
     assert tiny_fit(*settings).summary["input_noise_std"] == pytest.approx(expected)
     assert tiny_fit(*settings, "input_noise_std=0.1").summary["input_noise_std"] == pytest.approx(0.1)
+    enlarged = ["problem=downsample", "degradation=gaussian", f"degradation.sigma={sigma}"]
+    assert tiny_fit(*enlarged).summary["input_noise_std"] == pytest.approx(1 / 30)
 
 
 def test_the_stopping_rules_are_in_tensorboard(tiny_fit: Callable[..., FitResult], tmp_path: Path) -> None:

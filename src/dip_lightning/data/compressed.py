@@ -42,5 +42,10 @@ def grid_of(
         return read_grid(degradation.encode(exact), "what is made")
     if not isinstance(path, (str, Path)) or not Path(path).is_file():
         raise UserError("problem=dejpeg of what is no file", "a JPEG", "try image.path=photo.jpg, or degradation=jpeg")
+    box = box_of(whole.height, whole.width, crop, align)
+    if box[2:] != exact.shape[:2]:
+        raise UserError("problem=dejpeg with image.size", "the blocks as they are in the file", "try image.crop")
     grid = read_grid(Path(path), str(path))
-    return grid.cropped(*box_of(whole.height, whole.width, crop, align))
+    if len(grid.planes) != exact.shape[2]:
+        raise UserError("problem=dejpeg of some of the bands", "all of them", "leave image.bands and image.page out")
+    return grid.cropped(*box)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.fft import dctn
 from scipy.linalg import solveh_banded
+from scipy.sparse import csr_array
 
 from dip_lightning.errors import UserError
 
@@ -81,9 +82,9 @@ def read_grid(source: Path | bytes, name: str) -> JpegGrid:
         factors = _factors(layers)
         is_known = image.mode == "L" or (image.mode == "RGB" and image.info.get("adobe_transform", 1) == 1)
         if not is_known or factors is None:
-            raise UserError(f"{name} of {image.mode}, {len(layers)} layers", "grey or YCbCr", "try data_term=mse")
+            raise UserError(f"{name} of {image.mode}, {len(layers)} layers", "grey or YCbCr", "try problem=denoise")
         if image.getexif().get(0x0112, 1) != 1:
-            raise UserError(f"{name}, which is to be turned", "a JPEG that stands upright", "try data_term=mse")
+            raise UserError(f"{name}, which is to be turned", "a JPEG that stands upright", "try problem=denoise")
         if image.mode == "RGB":
             image.draft("YCbCr", image.size)
         samples = np.asarray(image, np.float64).reshape(image.height, image.width, -1)
@@ -124,12 +125,13 @@ def _narrowed(plane: NDArray[np.float64], factor: int, axis: int) -> NDArray[np.
     # The interpolation U as its taps: three quarters of the own sample, one of the neighbour before or behind.
     own = np.arange(length) // 2
     other = np.clip(own + np.where(np.arange(length) % 2, 1, -1), 0, half - 1)
-    weights = np.zeros((length, half))
-    weights[np.arange(length), own] += 0.75
-    weights[np.arange(length), other] += 0.25
+    rows = np.arange(length)
+    taps = np.repeat([0.75, 0.25], length)
+    # Duplicates, at the ends, are summed.
+    weights = csr_array((taps, (np.tile(rows, 2), np.concatenate([own, other]))), shape=(length, half))
     normal = weights.T @ weights
     bands = np.zeros((3, half))
     for offset in range(min(3, half)):
-        bands[2 - offset, offset:] = np.diagonal(normal, offset)
+        bands[2 - offset, offset:] = normal.diagonal(offset)
     solved = solveh_banded(bands, weights.T @ moved)
     return np.moveaxis(np.asarray(solved), 0, axis)

@@ -10,13 +10,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.special import ndtr
 from skimage.restoration import estimate_sigma
 
-__all__ = [
-    "clipped_noise",
-    "estimate_noise",
-    "estimate_noise_of_known",
-    "is_correlated",
-    "iterations_for",
-]
+__all__ = ["clipped_noise", "estimate_noise", "estimate_noise_of_known", "is_correlated", "iterations_for"]
 
 # What the wavelet behind the estimate needs on each side to have coefficients away from the border.
 _SMALLEST_SIDE = 8

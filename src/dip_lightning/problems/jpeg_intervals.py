@@ -41,15 +41,18 @@ class JpegIntervals(nn.Module):
         self.factors = [(plane.rows, plane.columns) for plane in grid.planes]
         for index, plane in enumerate(grid.planes):
             rows, columns = (length // BLOCK for length in plane.coefficients.shape)
-            half = torch.from_numpy(np.tile(plane.steps / 2, (rows, columns)))
-            self.register_buffer(f"centre_{index}", torch.from_numpy(plane.coefficients.copy()), persistent=False)
+            half = torch.from_numpy(np.tile(plane.steps / 2, (rows, columns))).float()
+            self.register_buffer(f"centre_{index}", torch.from_numpy(plane.coefficients).float(), persistent=False)
             self.register_buffer(f"half_{index}", half, persistent=False)
-        transform = torch.from_numpy(dct(np.eye(BLOCK), axis=0, norm="ortho"))
+        transform = torch.from_numpy(dct(np.eye(BLOCK), axis=0, norm="ortho")).float()
         self.register_buffer("transform", transform, persistent=False)
-        self.register_buffer("to_ycbcr", _TO_YCBCR.clone(), persistent=False)
+        self.register_buffer("to_ycbcr", _TO_YCBCR.float(), persistent=False)
+        # Inverted once: in each iteration a GPU would be waited for.
+        self.register_buffer("to_rgb", torch.linalg.inv(_TO_YCBCR).float(), persistent=False)
 
     transform: Tensor
     to_ycbcr: Tensor
+    to_rgb: Tensor
 
     def forward(self, prediction: Tensor, observation: Tensor) -> Tensor:
         """Compare (1, C, H, W) with the file, whose decoded picture is ``observation``; of the same shape."""
@@ -74,7 +77,7 @@ class JpegIntervals(nn.Module):
             back = self._along(beyond, inverse=True).repeat_interleave(factor[0], 2).repeat_interleave(factor[1], 3)
             apart[:, index, :height, :width] = back[:, 0]
         if colour:
-            apart = torch.einsum("dc,bchw->bdhw", torch.linalg.inv(self.to_ycbcr).to(prediction), apart)
+            apart = torch.einsum("dc,bchw->bdhw", self.to_rgb.to(prediction), apart)
         return apart / self.scale
 
     def _along(self, plane: Tensor, inverse: bool = False) -> Tensor:

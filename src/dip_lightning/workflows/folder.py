@@ -58,7 +58,7 @@ class FolderResult:
         """Take note of a picture whose finished run is there already."""
         self.present.append(name)
         summary = read_summary(place)
-        if unsure := summary["stopping"]["unsure"]:
+        if unsure := summary.get("stopping", {}).get("unsure"):  # which a record of an older version may lack
             self.unsure[name] = unsure
         if is_worse(summary):
             self.worse.append(name)
