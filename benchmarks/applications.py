@@ -122,7 +122,7 @@ def _write_mask(masked: Path, mask: Path) -> None:
 
 def _small(clean: Path, out: Path, factor: int) -> Case:
     small = out / "made" / f"{clean.stem}-{factor}.png"
-    settings = ["problem=super_resolution", f"problem.factor={factor}", f"image.path={small}", "iterations=2000"]
+    settings = ["experiment=super_resolution", f"problem.factor={factor}", f"image.path={small}"]
     whole = out / "made" / f"{clean.stem}-clean-{factor}.png"
 
     def prepare() -> None:

@@ -123,11 +123,10 @@ class FitProgress(ProgressBar):
 
     def _foretell(self, done: int, seconds: float) -> None:
         """Say once how long the fit will be, and what would be faster where that is long."""
-        if self._left.likely < self._left.most or (self._left.most - done) * seconds > _LONG:
-            told = self._left.describe(done, 1 / seconds)
-        else:
+        is_long = (self._left.likely - done) * seconds > _LONG
+        if self._left.likely == self._left.most and not is_long:
             return
-        faster = "" if (self._left.likely - done) * seconds < _LONG else f" ({_FASTER})"
+        told, faster = self._left.describe(done, 1 / seconds), f" ({_FASTER})" if is_long else ""
         head = f"{self.title}  " if self.title else ""
         self._console.print(f"{head}{told}{faster}", soft_wrap=True, highlight=False)
 

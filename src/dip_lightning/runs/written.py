@@ -103,13 +103,11 @@ def copy_own(file: Path, place: Path) -> None:
         UserError: A file of this name was not written by a run, or has been changed since.
         OSError: The folder cannot be written.
     """
-    if os.path.lexists(place):
-        known = (_read(place.parent) or {}).get(place.name, ())
-        if not (place.is_file() and _digest(place) in known):
-            problem = f"{place} was not written by this run, which would overwrite it"
-            raise UserError(problem, "a free name", f"move it away; the result is {file}")
-        if _digest(place) == _digest(file):
-            return
+    if _is_foreign(place, _read(place.parent) or {}):
+        problem = f"{place} was not written by this run, which would overwrite it"
+        raise UserError(problem, "a free name", f"move it away; the result is {file}")
+    if place.exists() and _digest(place) == _digest(file):
+        return
     place.parent.mkdir(parents=True, exist_ok=True)
     with write_own(place) as part:
         shutil.copyfile(file, part)
@@ -133,7 +131,7 @@ def hand_over(files: Sequence[Path], folder: Path) -> list[Path]:
     known = _read(folder, _REPORTED) or {}
     for file in files:
         place = folder / file.name
-        if os.path.lexists(place) and not (place.is_file() and _digest(place) in known.get(place.name, ())):
+        if _is_foreign(place, known):
             free = next(name for number in count(1) if not (name := folder / f"report-{number}").exists())
             problem = f"{place} was not written by a report, which would overwrite it"
             raise UserError(problem, "a folder of its own", f"name another, such as --out {free}")
@@ -179,6 +177,11 @@ def _is_of_earlier_version(folder: Path) -> bool:
 
 def _results(folder: Path) -> list[Path]:
     return sorted(path for pattern in _RESULTS for path in folder.glob(pattern) if path.is_file())
+
+
+def _is_foreign(place: Path, known: dict[str, list[str]]) -> bool:
+    """Whether something is there that the notes do not know."""
+    return os.path.lexists(place) and not (place.is_file() and _digest(place) in known.get(place.name, ()))
 
 
 def _digest(path: Path) -> str:
