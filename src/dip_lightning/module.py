@@ -111,6 +111,7 @@ class DeepImagePrior(pl.LightningModule):
             if function is not None:
                 check_callable(name, function, "give what makes one: partial(torch.optim.Adam, lr=0.01)")
         prior.start(problem.shape, check_integer("seed", seed, 0, 2**32 - 1, example=0))
+        prior.policy.iterations = self.iterations
         self.prior, self.problem = prior, problem
         self.program = program
         self._make_optimizer = partial(torch.optim.Adam, lr=0.01) if optimizer is None else optimizer

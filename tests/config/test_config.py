@@ -77,6 +77,8 @@ CHANGES: dict[str, tuple[Any, ...]] = {
     "regularizers.tv.weight": (1, [*TINY_UNET, "regularizers=tv"]),
     "regularizers.tv.kind": ("isotropic", [*TINY_UNET, "regularizers=tv"]),
     "input.std": (0.2,),
+    "input.falls": ("true",),
+    "regularizers.auto": ("false", [*TINY_UNET, "problem=deblur", "degradation=gaussian", "degradation.sigma=2"]),
     "input.steps": (2, ESTIMATE),
     "input.inner": (2, ESTIMATE),
     "input.beta_min": (0.005, ESTIMATE),

@@ -41,6 +41,22 @@ def test_z_is_uniform_and_decided_by_the_seed_alone() -> None:
     assert torch.equal(module(3, draw=UniformInput(0.2)).prior.z, 2 * z)
 
 
+def test_the_noise_falls_evenly_to_nothing_in_the_course_of_the_fit() -> None:
+    policy, z = Perturbed(0.1, falls=True), torch.zeros(1, 8, 64, 64)
+    assert policy(z, 500, None).std() == pytest.approx(0.1, rel=0.05)  # outside of a fit nobody knows its end
+    module(policy=policy)
+    policy.iterations = 1000
+    for iteration, expected in ((0, 0.1), (250, 0.075), (500, 0.05), (999, 0.0001)):
+        assert float(policy(z, iteration, None).std()) == pytest.approx(expected, rel=0.05)
+    assert policy(z, 1000, None) is z  # an iteration more than was said
+
+
+def test_a_fit_tells_the_policy_how_long_it_is() -> None:
+    policy = Perturbed(0.1, falls=True)
+    made = DeepImagePrior(Prior(network(), input_channels=4, policy=policy), Problem(picture()), iterations=77)
+    assert made.prior.policy.iterations == 77
+
+
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_the_input_is_perturbed_afresh_and_z_is_not(layout: torch.memory_format) -> None:
     policy, z = Perturbed(1 / 30), picture(8, 32, 40).to(memory_format=layout)

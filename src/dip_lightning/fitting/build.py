@@ -28,7 +28,8 @@ from dip_lightning.data.noise_level import estimate_noise
 from dip_lightning.data.noise_model import white_noise
 from dip_lightning.data.own_range import WorkingRange
 from dip_lightning.errors import UserError
-from dip_lightning.fitting.data_term import build_data_term
+from dip_lightning.fitting.data_term import build_data_term, build_terms
+from dip_lightning.fitting.defaults import defaults_for, suited_iterations
 from dip_lightning.fitting.inputs import DrawsInput, build_draw, build_policy, channels_of_input
 from dip_lightning.fitting.optimization import optimizer_factory, scheduler_factory
 from dip_lightning.fitting.own import Own
@@ -160,7 +161,7 @@ def build_data(cfg: DictConfig, pictures: Sources, own: Own) -> ImageSource:
     data: ImageSource = build(
         cfg.image,
         degradation=build(cfg.degradation),
-        iterations=cfg.iterations,
+        iterations=partial(suited_iterations, operator) if cfg.iterations is None else cfg.iterations,
         operator=operator if isinstance(operator, Operator) else FunctionOperator(operator),
         noise=cfg.problem.get("noise"),
         **pictures,
@@ -176,7 +177,8 @@ def _build_prior(cfg: DictConfig, observation: Observation, own: Own, channels: 
         if own.input is not None:
             raise UserError("input= beside a whole Prior", "one of them", "give the Prior its policy")
         return deepcopy(own.model)
-    policy = build_policy(cfg, observation, build_operator(cfg, own)) if own.input is None else own.input
+    suited = defaults_for(build_operator(cfg, own), observation.sigma)
+    policy = build_policy(cfg, suited) if own.input is None else own.input
     draw = build_draw(cfg, observation)
     image_channels = observation.picture_shape[0]
     if own.model is not None:
@@ -216,13 +218,9 @@ def _build_own_network(cfg: DictConfig, draw: DrawsInput, policy: InputPolicy, s
 def _build_problem(cfg: DictConfig, observation: Observation, own: Own) -> Problem:
     if isinstance(own.problem, Problem):
         return deepcopy(own.problem)  # which the fit moves to its device and precision
-    terms = own.regularizers
-    if terms is None:
-        terms = {str(name): build(node) for name, node in cfg.regularizers.items() if node is not None}
-    data_term = own.data_term
-    if data_term is None:
-        data_term = build_data_term(cfg.data_term, observation)
     operator = build_operator(cfg, own)
+    suited = defaults_for(operator, observation.sigma)
+    terms = build_terms(cfg, suited) if own.regularizers is None else own.regularizers
     # float32 here; Lightning converts the module, images included, to what the precision asks for.
     noisy, clean = observation.noisy.float(), None if observation.clean is None else observation.clean.float()
     known, fixed = observation.known, observation.fixed
@@ -230,12 +228,16 @@ def _build_problem(cfg: DictConfig, observation: Observation, own: Own) -> Probl
         # A star is not fitted, but would count in whatever takes a mean: for the fit, it is as bright as the range.
         noisy, fixed = torch.where(known == 0, noisy.clamp(0, 1), noisy), fixed.float().clamp(0, 1)
         clean = None if clean is None else clean.clamp(0, 1)
+    known = _all_of(known, observation.measured, operator.known(noisy) if isinstance(operator, Operator) else None)
+    data_term = own.data_term
+    if data_term is None:
+        data_term = build_data_term(cfg.data_term, observation, operator, known, suited.data_term)
     return Problem(
         noisy,
         clean,
         operator=operator,
         data_term=data_term,
-        known=_all_of(known, observation.measured, operator.known(noisy) if isinstance(operator, Operator) else None),
+        known=known,
         fixed=fixed,
         regularizers=terms,
         sigma=observation.sigma_in_force,

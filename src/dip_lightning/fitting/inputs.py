@@ -11,35 +11,26 @@ from dip_lightning.data import Observation
 from dip_lightning.data.cropping import crop_picture, read_source, resize_picture
 from dip_lightning.data.observing import to_tensor
 from dip_lightning.errors import UserError
+from dip_lightning.fitting.defaults import Defaults
 from dip_lightning.priors import DRAWS, InputPolicy, PictureInput
-from dip_lightning.problems import Identity
 
 __all__ = ["DrawsInput", "build_draw", "build_policy", "channels_of_input"]
 
 # What makes z of a shape.
 DrawsInput = Callable[[tuple[int, int, int], torch.Generator], torch.Tensor]
 
-# What is seen through an operator with less noise than this, of 255, is fitted without noise on z: that would keep
-# detail out: a mosaic takes five times as many iterations with it (see docs/results/applications.md).
-_QUIET = 10.0
 
-
-def build_policy(cfg: DictConfig, observation: Observation, operator: object) -> InputPolicy:
+def build_policy(cfg: DictConfig, suited: Defaults) -> InputPolicy:
     """Build what z is in each iteration.
 
     Args:
         cfg: The composed configuration.
-        observation: Whose noise the perturbation depends on, where nothing else is said.
-        operator: What it was seen through.
+        suited: What is taken where nothing is said.
     """
-    # The original's values: 1/20 for σ = 50, else 1/30.
-    std = 1 / 20 if observation.sigma >= 50 else 1 / 30
-    # Where less is seen than the picture has, as of one enlarged four times, a fit without it ends lower; of operators
-    # that say nothing of themselves it is not known.
-    sees_all = getattr(operator, "scale", None) == 1
-    if observation.sigma < _QUIET and sees_all and not isinstance(operator, Identity):
-        std = 0.0
-    policy: InputPolicy = build(cfg.input, **({"std": std} if cfg.input.get("std", 0) is None else {}))
+    unsaid = {"std": suited.input_noise_std, "falls": suited.falls}
+    if cfg.input.get("std", 0) is not None:  # a strength of one's own stays as it is, if nothing else is said
+        unsaid = {"falls": False}
+    policy: InputPolicy = build(cfg.input, **{key: to for key, to in unsaid.items() if cfg.input.get(key, 0) is None})
     return policy
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from dip_lightning.checks import check_number
+from dip_lightning.checks import check_flag, check_number
 from dip_lightning.errors import UserError
 from dip_lightning.system.randomness import Randomness
 
@@ -84,10 +84,12 @@ class InputPolicy(nn.Module):
     Attributes:
         std: Standard deviation of the fresh noise on z; None where that is not what the policy does.
         random: The streams of random numbers of the fit, set by the prior; None outside of one.
+        iterations: How many the fit has, at most; set by it, None outside of one.
     """
 
     std: float | None = None
     random: Randomness | None = None
+    iterations: int | None = None
 
     def normal(self, like: Tensor) -> Tensor:
         """Draw from N(0, 1), of the fit's own stream: as large as ``like``, in its type and its order in memory."""
@@ -119,19 +121,31 @@ class InputPolicy(nn.Module):
 
 
 class Perturbed(InputPolicy):
-    """z plus Gaussian noise, drawn afresh in each iteration; with a standard deviation of 0, z itself."""
+    """z plus Gaussian noise, drawn afresh in each iteration; with a standard deviation of 0, z itself.
 
-    def __init__(self, std: float = 1 / 30) -> None:
-        """Set the standard deviation of the noise.
+    The noise keeps what the network has not learnt to make without it out of the picture, noise and detail alike. Where
+    it falls to nothing in the course of the fit, coarse things are learnt first and detail still gets in.
+    """
+
+    def __init__(self, std: float = 1 / 30, falls: bool = False) -> None:
+        """Set the noise.
+
+        Args:
+            std: Its standard deviation in the first iteration, 0 or more.
+            falls: Whether it falls evenly, to nothing at the last iteration that the fit may have; else it stays.
 
         Raises:
-            UserError: It is negative.
+            UserError: A value is not allowed.
         """
         super().__init__()
         self.std: float = check_number("input_noise_std", std, 0, example=0.033)
+        self.falls = check_flag("input.falls", falls)
 
     def forward(self, z: Tensor, iteration: int, estimate: Tensor | None) -> Tensor:
         """Return z plus fresh noise."""
-        if self.std == 0:
+        std = self.std
+        if self.falls and self.iterations is not None:
+            std *= max(1 - iteration / self.iterations, 0)
+        if std == 0:
             return z
-        return self.normal(z).mul_(self.std).add_(z)
+        return self.normal(z).mul_(std).add_(z)

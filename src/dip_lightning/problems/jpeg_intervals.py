@@ -27,6 +27,8 @@ class JpegIntervals(nn.Module):
 
     # Records name a data term by this.
     __name__ = "intervals"
+    # A block is judged as a whole: a sample that is left out still tells of itself.
+    mixes_samples = True
 
     def __init__(self, grid: JpegGrid, low: float = 0.0, high: float = 255.0) -> None:
         """Keep the intervals.

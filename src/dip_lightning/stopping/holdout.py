@@ -60,8 +60,11 @@ class HeldOut(Stateful):
         """Choose pixels or blocks of the known ones and take them out of the data term: no more than half.
 
         Raises:
-            UserError: Fewer than 32 pixels are known, or 8 blocks.
+            UserError: Fewer than 32 pixels are known, or 8 blocks, or samples cannot be left out of the data term.
         """
+        if getattr(problem.data_term, "mixes_samples", False):
+            told = f"stopping=holdout with data_term={getattr(problem.data_term, '__name__', 'this')}"
+            raise UserError(told, "a data term that compares each sample by itself", "try stopping=wmv")
         self._operator, self._data_term = problem.operator, problem.data_term
         observation = problem.observation
         height, width = observation.shape[-2:]

@@ -1,0 +1,60 @@
+"""What a fit does where nothing else is said, for each problem: chosen by measurement, never per picture."""
+
+from dataclasses import dataclass
+
+from dip_lightning.data.noise_level import iterations_for
+from dip_lightning.problems import Blur, Inpaint, Mosaic
+
+__all__ = ["QUIET", "Defaults", "defaults_for", "suited_iterations"]
+
+# What is seen through an operator with less noise than this, of 255, is fitted otherwise: there the original's
+# noise on z keeps detail out (see docs/results/applications.md).
+QUIET = 10.0
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What suits a problem.
+
+    Attributes:
+        input_noise_std: Standard deviation of the fresh noise on z.
+        falls: Whether that noise falls to nothing in the course of the fit.
+        iterations: At most; None for what the noise calls for.
+        data_term: By its name; None for what suits the noise.
+        tv: Weight of the total variation; None for none.
+    """
+
+    input_noise_std: float
+    falls: bool = False
+    iterations: int | None = None
+    data_term: str | None = None
+    tv: float | None = None
+
+
+def defaults_for(operator: object, sigma: float) -> Defaults:
+    """Choose what suits a problem.
+
+    Args:
+        operator: What the picture was seen through.
+        sigma: Standard deviation of the noise on the scale 0 to 255.
+    """
+    if sigma < QUIET:
+        if isinstance(operator, Inpaint):
+            return Defaults(1 / 30, falls=True, iterations=4000)
+        if isinstance(operator, Blur):
+            return Defaults(0.0, iterations=3000, data_term="backprojection", tv=1e-3)
+        if isinstance(operator, Mosaic):
+            return Defaults(0.0)
+    # The original's values: 1/20 for σ = 50, else 1/30.
+    return Defaults(1 / 20 if sigma >= 50 else 1 / 30)
+
+
+def suited_iterations(operator: object, sigma: float) -> int:
+    """Say how many iterations suit a problem, at most.
+
+    Args:
+        operator: What the picture was seen through.
+        sigma: Standard deviation of the noise on the scale 0 to 255.
+    """
+    suited = defaults_for(operator, sigma).iterations
+    return iterations_for(sigma) if suited is None else suited
