@@ -88,12 +88,13 @@ class Observation:
         """Whether measured samples are handed back as they were.
 
         Between them and the image lie noise and what the image misses, E = σ² + m²; the smaller one is taken: they
-        are if σ² < m².
+        are if σ² < m². They are, too, if E is far below σ²: then the noise has been fitted along, or is none.
         """
         if self.pasted is None or self.paste is not None:
             return self.pasted is not None
-        apart = np.square(image - self.pasted[0].permute(1, 2, 0).numpy())
-        return bool(np.nanmean(apart) > 2 * (self.sigma / 255) ** 2)
+        apart = np.nanmean(np.square(image - self.pasted[0].permute(1, 2, 0).numpy()))
+        noise = (self.sigma / 255) ** 2
+        return not noise / 2 <= apart <= 2 * noise
 
     @property
     def lost(self) -> NDArray[np.bool_] | None:

@@ -40,7 +40,7 @@ def defaults_for(operator: object, sigma: float) -> Defaults:
     """
     if sigma < QUIET:
         if isinstance(operator, Inpaint):
-            return Defaults(1 / 30, falls=True, iterations=4000)
+            return Defaults(1 / 30, falls=True, iterations=6000)
         if isinstance(operator, Blur):
             return Defaults(0.0, iterations=3000, data_term="backprojection", tv=1e-3)
         if isinstance(operator, Mosaic):
