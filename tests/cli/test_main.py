@@ -78,7 +78,10 @@ def test_a_job_that_fails_does_not_lose_the_others(dip: Dip, tmp_path: Path) -> 
         (["degradation.sigma=-1"], "degradation.sigma=-1"),
         (["iterations=0"], "iterations=0"),
         (["alpha=1.2"], "alpha=1.2"),
-        (["model=vgg"], "model=vgg: expected one of deep_decoder, leanunet, narrow, other, resnet, resunet, unet"),
+        (
+            ["model=vgg"],
+            "model=vgg: expected one of auto, deep_decoder, leanunet, narrow, other, resnet, resunet",
+        ),
         (["modle=unet"], "modle: expected a key or a group of the configuration; try model"),
         (["model.levles=3"], "try model.levels"),
         (["crop=32"], "crop: expected a key or a group of the configuration; try image.crop"),
@@ -95,11 +98,14 @@ def test_a_job_that_fails_does_not_lose_the_others(dip: Dip, tmp_path: Path) -> 
         (["experiment=quickstrat"], "try experiment=quickstart"),
         (
             ["model=resnet", "model.levels=2"],
-            "one of model=narrow, model=deep_decoder, model=leanunet, model=",
+            "one of model=auto, model=deep_decoder, model=leanunet, model=",
         ),
         (["callbacks.nobody.every=3"], "nobody"),
         (["seed=1,2"], "dip -m seed=1,2"),
-        (["model=null"], "model=null: expected one of deep_decoder, leanunet, narrow, other, resnet, resunet, unet"),
+        (
+            ["model=null"],
+            "model=null: expected one of auto, deep_decoder, leanunet, narrow, other, resnet, resunet",
+        ),
         (["logger="], "expected one of csv, none, tensorboard"),
         (["image.path=grün.png"], """'image.path="grün.png"'"""),
         (["image.path="], "image.path="),

@@ -68,7 +68,7 @@ def test_random_overrides_give_a_run_or_one_line(dip: Dip, overrides: list[str])
         ("seed=???", "give one: seed=VALUE"),
         ("seed=${nope}", "${nope}: expected a key of the configuration"),
         ("stopping=null", "try stopping=none"),
-        ("model=null", "try model=narrow"),
+        ("model=null", "try model=auto"),
         ("precision=3", "one of auto, bf16, fp16, fp32, fp64, tf32"),
         ("+stopping=wmv", "try stopping=wmv"),
         ("stopping.rules.wmv=3", "stopping.rules.wmv=3: expected a stopping rule"),

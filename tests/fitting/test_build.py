@@ -6,7 +6,9 @@ import torch
 from dip_lightning.config.build import build_factory
 from dip_lightning.config.compose import compose_config
 from dip_lightning.fitting.build import build_fit
+from dip_lightning.fitting.defaults import suited_channels
 from dip_lightning.precision import Precision
+from dip_lightning.workflows.restore import fit
 from tests.conftest import TINY_UNET
 
 
@@ -31,3 +33,18 @@ def test_adam_pulls_by_the_gradient_and_adamw_by_the_weights(name: str, weight: 
     # Adam's first step is the learning rate, whatever the gradient; a pull of AdamW is the share that it says.
     build_factory(cfg.optimizer, torch.optim.Optimizer)([parameter]).step()
     assert float(parameter.detach()) == pytest.approx(weight)
+
+
+@pytest.mark.parametrize(("device", "channels"), [("cpu", 32), ("cuda", 128), ("mps", 128)])
+def test_the_default_network_is_as_wide_as_suits_the_device(device: str, channels: int) -> None:
+    cfg = compose_config([])
+    assert suited_channels(cfg, torch.device(device)).model.channels == channels
+    assert cfg.model.channels is None
+    for said in ("model.channels=7", "model=unet", "model=resunet"):
+        own = compose_config([said])
+        assert suited_channels(own, torch.device(device)).model == own.model
+
+
+def test_the_width_that_was_chosen_stands_in_the_record() -> None:
+    result = fit(compose_config(["trainer=cpu", "image.crop=32", "iterations=2", "callbacks.fit_progress=null"]))
+    assert result.summary["num_parameters"] == 152199

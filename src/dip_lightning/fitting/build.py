@@ -29,7 +29,7 @@ from dip_lightning.data.noise_model import white_noise
 from dip_lightning.data.own_range import WorkingRange
 from dip_lightning.errors import UserError
 from dip_lightning.fitting.data_term import build_data_term, build_terms
-from dip_lightning.fitting.defaults import defaults_for, suited_iterations
+from dip_lightning.fitting.defaults import defaults_for, suited_channels, suited_iterations
 from dip_lightning.fitting.inputs import DrawsInput, build_draw, build_policy, channels_of_input
 from dip_lightning.fitting.optimization import optimizer_factory, scheduler_factory
 from dip_lightning.fitting.own import Own
@@ -117,12 +117,14 @@ def build_fit(
     if observation is not None:
         data.take(observation)
     trainer = build_trainer(cfg, run_folder, precision, first, own)
-    precision.check_device(trainer.strategy.root_device)
+    device = trainer.strategy.root_device
+    precision.check_device(device)
+    cfg = suited_channels(cfg, device)
     with drawn_with(seed, "weights"):
         prior = _build_prior(cfg, data.observation, own)
     problem = _build_problem(cfg, data.observation, own)
     seed_all_else(seed)
-    pixels, device = math.prod(problem.shape[1:]), trainer.strategy.root_device
+    pixels = math.prod(problem.shape[1:])
     module = DeepImagePrior(
         prior,
         problem,

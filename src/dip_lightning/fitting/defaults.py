@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 
+import torch
+from omegaconf import DictConfig
+
 from dip_lightning.data.noise_level import iterations_for
 from dip_lightning.problems import Blur, Inpaint, Mosaic
 
-__all__ = ["QUIET", "Defaults", "defaults_for", "suited_iterations"]
+__all__ = ["QUIET", "Defaults", "defaults_for", "suited_channels", "suited_iterations"]
 
 # What is seen through an operator with less noise than this, of 255, is fitted otherwise: there the original's
 # noise on z keeps detail out (see docs/results/applications.md).
@@ -58,3 +61,24 @@ def suited_iterations(operator: object, sigma: float) -> int:
     """
     suited = defaults_for(operator, sigma).iterations
     return iterations_for(sigma) if suited is None else suited
+
+
+def suited_channels(cfg: DictConfig, device: torch.device) -> DictConfig:
+    """Say how wide the network is, where ``model.channels`` is null.
+
+    On a CPU an iteration takes as long as its arithmetic, and narrow networks are as good sooner. A GPU waits for the
+    host, so that narrow networks' iterations last as long as wide ones', and they need more of them
+    (docs/performance.md).
+
+    Args:
+        cfg: The composed configuration; it stays as it is.
+        device: Where the fit runs.
+
+    Returns:
+        The configuration with the width in it.
+    """
+    if cfg.model.get("channels", 0) is not None:
+        return cfg
+    cfg = cfg.copy()
+    cfg.model.channels = 32 if device.type == "cpu" else 128
+    return cfg
