@@ -14,7 +14,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from dip_lightning.config.compose import compose_config
 from dip_lightning.errors import UserError
+from dip_lightning.fitting.build import build_fit
 from dip_lightning.fitting.fit import FitResult
+from dip_lightning.precision import Precision
+from dip_lightning.priors import Perturbed
 from dip_lightning.workflows.restore import fit
 from tests.conftest import TINY_UNET
 
@@ -210,6 +213,45 @@ def test_z_is_not_perturbed_where_there_is_little_noise_to_keep_out(
     assert tiny_fit(*settings, "input_noise_std=0.1").summary["input_noise_std"] == pytest.approx(0.1)
     enlarged = ["problem=downsample", "degradation=gaussian", f"degradation.sigma={sigma}"]
     assert tiny_fit(*enlarged).summary["input_noise_std"] == pytest.approx(1 / 30)
+
+
+def caps(*overrides: str) -> int:
+    cfg = compose_config([*TINY_UNET, *overrides, "iterations=null"])
+    return build_fit(cfg, None, Precision("32-true"), {}).module.iterations
+
+
+def test_how_long_a_fit_may_be_suits_its_problem(tmp_path: Path) -> None:
+    quiet = ["degradation=gaussian", "degradation.sigma=2"]
+    mask = tmp_path / "mask.png"
+    Image.fromarray(np.tile(np.uint8([0, 255]), (512, 256))).save(mask)
+    assert caps("problem=deblur", *quiet) == 3000
+    assert caps("problem=deblur", "degradation.sigma=25") == 5000
+    assert caps("problem=inpaint", f"problem.mask={mask}", *quiet) == 6000
+    assert caps(*quiet) == 10_000
+    coarse, fine = (caps("problem=dejpeg", "degradation=jpeg", f"degradation.quality={q}") for q in (10, 40))
+    assert 650 <= coarse <= 750
+    assert fine == pytest.approx(4 * coarse, rel=0.05)
+
+
+def test_the_noise_on_z_falls_for_holes_and_not_where_its_strength_is_said(tmp_path: Path) -> None:
+    mask = tmp_path / "mask.png"
+    Image.fromarray(np.tile(np.uint8([0, 255]), (512, 256))).save(mask)
+
+    def policy(*overrides: str) -> Perturbed:
+        cfg = compose_config([*TINY_UNET, f"problem.mask={mask}", *overrides])
+        made = build_fit(cfg, None, Precision("32-true"), {}).module.prior.policy
+        assert isinstance(made, Perturbed)
+        return made
+
+    holes = ["problem=inpaint", "degradation=gaussian", "degradation.sigma=2"]
+    falling, own, both = (
+        policy(*holes),
+        policy(*holes, "input.std=0.1"),
+        policy(*holes, "input.std=0.1", "input.falls=true"),
+    )
+    assert [(one.std, one.falls) for one in (falling, own, both)] == [(1 / 30, True), (0.1, False), (0.1, True)]
+    noisy = policy("problem=inpaint", "degradation=gaussian", "degradation.sigma=25")
+    assert (noisy.std, noisy.falls) == (1 / 30, False)
 
 
 def test_the_stopping_rules_are_in_tensorboard(tiny_fit: Callable[..., FitResult], tmp_path: Path) -> None:

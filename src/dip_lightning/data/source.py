@@ -27,7 +27,7 @@ class ImageSource:
         path: str | Path | NDArray[np.generic],
         degradation: Degradation | DefaultNoise,
         *,
-        iterations: int | Callable[[float], int] | None,
+        iterations: int | Callable[[Observation], int] | None,
         clean: str | Path | NDArray[np.generic] | None = None,
         crop: int | Sequence[int] | None = None,
         size: int | Sequence[int] | None = None,
@@ -44,8 +44,8 @@ class ImageSource:
         Args:
             path: See :func:`~dip_lightning.data.loading.load_observation`, as for all that is not named here.
             degradation: What corrupts the picture.
-            iterations: How many iterations the fit has, at most, or what says so of the noise (its standard deviation
-                on the scale 0 to 255); None for :func:`~dip_lightning.data.noise_level.iterations_for`.
+            iterations: How many iterations the fit has, at most, or what says so of the observation; None for as many
+                as the noise calls for, see :func:`~dip_lightning.data.noise_level.iterations_for`.
             clean: The clean image, for measuring.
             crop: Which part of the picture.
             size: What it is resized to.
@@ -62,7 +62,7 @@ class ImageSource:
         """
         if not (iterations is None or callable(iterations)):
             check_integer("iterations", iterations, 1, 10**7, example=2000)
-        self._iterations = iterations_for if iterations is None else iterations
+        self._iterations = iterations
         self._path, self._degradation = path, degradation
         self._options = {
             "clean": clean,
@@ -85,9 +85,9 @@ class ImageSource:
     @property
     def iterations(self) -> int:
         """How many iterations the fit has, at most."""
-        if callable(self._iterations):
-            return self._iterations(self.observation.sigma)
-        return self._iterations
+        if self._iterations is None:
+            return iterations_for(self.observation.sigma)
+        return self._iterations(self.observation) if callable(self._iterations) else self._iterations
 
     @property
     def observation(self) -> Observation:

@@ -179,7 +179,7 @@ def _build_prior(cfg: DictConfig, observation: Observation, own: Own, channels: 
         if own.input is not None:
             raise UserError("input= beside a whole Prior", "one of them", "give the Prior its policy")
         return deepcopy(own.model)
-    suited = defaults_for(build_operator(cfg, own), observation.sigma)
+    suited = defaults_for(build_operator(cfg, own), observation)
     policy = build_policy(cfg, suited) if own.input is None else own.input
     draw = build_draw(cfg, observation)
     image_channels = observation.picture_shape[0]
@@ -221,7 +221,7 @@ def _build_problem(cfg: DictConfig, observation: Observation, own: Own) -> Probl
     if isinstance(own.problem, Problem):
         return deepcopy(own.problem)  # which the fit moves to its device and precision
     operator = build_operator(cfg, own)
-    suited = defaults_for(operator, observation.sigma)
+    suited = defaults_for(operator, observation)
     terms = build_terms(cfg, suited) if own.regularizers is None else own.regularizers
     # float32 here; Lightning converts the module, images included, to what the precision asks for.
     noisy, clean = observation.noisy.float(), None if observation.clean is None else observation.clean.float()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from omegaconf import DictConfig
 
+from dip_lightning.data import Observation
 from dip_lightning.data.noise_level import iterations_for
 from dip_lightning.problems import Blur, Inpaint, Mosaic
 
@@ -34,13 +35,19 @@ class Defaults:
     tv: float | None = None
 
 
-def defaults_for(operator: object, sigma: float) -> Defaults:
+def defaults_for(operator: object, observation: Observation) -> Defaults:
     """Choose what suits a problem.
 
     Args:
         operator: What the picture was seen through.
-        sigma: Standard deviation of the noise on the scale 0 to 255.
+        observation: What was seen.
     """
+    sigma = observation.sigma
+    if observation.jpeg is not None:
+        # What a compression did is fitted along the sooner the more that is: at quality 10, where these steps have a
+        # mean of 64, after 400 to 900 iterations; at quality 40, with 16, after 2000 and more.
+        step = float(observation.jpeg.planes[0].steps[:2, :2].mean())
+        return Defaults(1 / 30, iterations=round(min(max(45_000 / step, 500), 6000)))
     if sigma < QUIET:
         if isinstance(operator, Inpaint):
             return Defaults(1 / 30, falls=True, iterations=6000)
@@ -52,15 +59,15 @@ def defaults_for(operator: object, sigma: float) -> Defaults:
     return Defaults(1 / 20 if sigma >= 50 else 1 / 30)
 
 
-def suited_iterations(operator: object, sigma: float) -> int:
+def suited_iterations(operator: object, observation: Observation) -> int:
     """Say how many iterations suit a problem, at most.
 
     Args:
         operator: What the picture was seen through.
-        sigma: Standard deviation of the noise on the scale 0 to 255.
+        observation: What was seen.
     """
-    suited = defaults_for(operator, sigma).iterations
-    return iterations_for(sigma) if suited is None else suited
+    suited = defaults_for(operator, observation).iterations
+    return iterations_for(observation.sigma) if suited is None else suited
 
 
 def suited_channels(cfg: DictConfig, device: torch.device) -> DictConfig:
