@@ -269,6 +269,7 @@ READERS: dict[str, Callable[[Path], Rows]] = {
     "results/stopping/cases.csv": stopping_cases,
     "results/stopping/cost.csv": stopping_cost,
     "results/applications/handed-back.csv": as_it_is(3),
+    "results/applications/holes.csv": as_it_is(2),
     "results/applications/input-noise.csv": as_it_is(2),
     "results/real-photographs/estimate.csv": as_it_is(3),
     "results/real-photographs/photographs.csv": as_it_is(1),
