@@ -127,9 +127,41 @@ def test_the_page_opens_and_can_be_used(browser: Browser, tmp_path: Path) -> Non
     browser.press(browser.find("#keys button"), " ")
     assert browser.run(hidden) == ["", "", "", ""]
     # Ticks are round numbers.
-    ticks = "[...document.querySelectorAll('#chart text[text-anchor=middle]')].map(text => text.textContent)"
-    assert browser.run(f"return {ticks}") == ["0", "20", "40", "60", "80"]
+    ticks = "[...document.querySelectorAll('#chart text[text-anchor=middle][font-size=\"12\"]')]"
+    assert browser.run(f"return {ticks}.map(text => text.textContent)") == ["0", "20", "40", "60", "80"]
     assert browser.complaints() == []
+
+
+def test_ten_columns_stand_there_at_first_and_all_behind_a_switch(browser: Browser, tmp_path: Path) -> None:
+    write_run(tmp_path / "runs" / "1")
+    write_report([tmp_path / "runs"], tmp_path / "out")
+    browser.open(tmp_path / "out" / "report.html")
+    seen = "return [...document.querySelectorAll('thead th')].filter(cell => cell.offsetWidth > 0).length"
+    every = browser.run("return document.querySelectorAll('thead th').length")
+    assert browser.run(seen) == 10 < every
+    browser.press(browser.find("#all"), " ")
+    assert browser.run(seen) == every
+    assert browser.run("return document.querySelector('.hint').offsetHeight") > 0
+
+
+def test_it_can_be_read_on_a_telephone(browser: Browser, tmp_path: Path) -> None:
+    for index in range(9):
+        write_run(tmp_path / "runs" / str(index), dropout=index / 10)
+    write_report([tmp_path / "runs"], tmp_path / "out")
+    browser.call("/window/rect", {"width": 420, "height": 900})
+    try:
+        browser.open(tmp_path / "out" / "report.html")
+        assert browser.run("return document.documentElement.scrollWidth <= window.innerWidth")
+        scale = "const svg = document.querySelector('#chart'); return svg.getBoundingClientRect().width / svg.viewBox"
+        assert browser.run(f"{scale}.baseVal.width") > 0.9  # words are not made smaller
+        titles = "[...document.querySelectorAll('#chart text[font-size=\"13\"]')].map(text => text.textContent)"
+        assert browser.run(f"return {titles}") == ["iteration", "PSNR (dB)"]
+        # Nine groups, seven colours: the last two are dashed.
+        lines = "[...document.querySelectorAll('#chart polyline[stroke-width=\"2\"]')]"
+        dashed = browser.run(f"return {lines}.map(line => line.getAttribute('stroke-dasharray') !== '')")
+        assert dashed == [False] * 7 + [True] * 2
+    finally:
+        browser.call("/window/rect", {"width": 1250, "height": 1500})
 
 
 def test_a_report_without_a_clean_image_opens_too(browser: Browser, tmp_path: Path) -> None:

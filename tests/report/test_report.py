@@ -459,3 +459,15 @@ def test_what_is_no_run_costs_one_line(
 def test_a_report_does_not_load_torch() -> None:
     code = "import sys, dip_lightning.cli.report; sys.exit('torch' in sys.modules or 'hydra' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_doubt_stands_on_the_card_of_its_run(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "runs" / "1")
+    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    summary["stopping"]["unsure"] = "The rules <disagree>."
+    (run / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    write_run(tmp_path / "runs" / "2", seed=1)
+    write_report([tmp_path / "runs"], tmp_path / "out")
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert page.count('class="unsure"') == 1
+    assert "Unsure. The rules &lt;disagree&gt;." in page

@@ -37,7 +37,7 @@ def draw_curves_of_groups(folder: Path, groups: list[Group]) -> list[Path]:
         return []
     figure = Figure(figsize=(9.2, 5.4), layout="constrained")
     axes = figure.add_subplot()
-    tops, highest = [], -np.inf
+    tops, highest, lowest = [], -np.inf, np.inf
     for index, group in enumerate(drawn):
         averaged, one_pass = _mean_curve(group, "psnr_averaged"), _mean_curve(group, "psnr_one_pass")
         colour, style = COLOURS[index % len(COLOURS)], _STYLES[index % len(_STYLES)]
@@ -62,7 +62,9 @@ def draw_curves_of_groups(folder: Path, groups: list[Group]) -> list[Path]:
         )
         tops.append(float(averaged[peak]))
         highest = max(highest, tops[-1], np.nanmax(one_pass, initial=-np.inf))
-    axes.set_ylim(min(tops) - 7, highest + 0.6)
+        # From the first third on; before, it rises from next to nothing.
+        lowest = min(lowest, np.nanmin(one_pass[len(one_pass) // 3 :], initial=np.inf))
+    axes.set_ylim(min(min(tops) - 7, lowest), highest + 0.6)
     axes.set_xlabel("iteration")
     axes.set_ylabel("PSNR (dB)")
     axes.set_title("Averaged output (lines) and one-pass output (faint); bars: within 0.1 dB of the peak", fontsize=10)

@@ -24,6 +24,13 @@ __all__ = ["write_page"]
 _POINTS = 400  # of a curve; a screen shows no more
 _LONGEST_SIDE = 640  # of an embedded picture, in pixels
 _MOST_PICTURES = 60  # runs with pictures; beyond, the page would be too large to open
+# The columns that stand there at first, ten at most; the others are behind a switch.
+_FIRST = (
+    *("setting", "runs", "parameters", "one-pass (dB)", "evaluation mode (dB)", "averaged (dB)", "peak at"),
+    *("within 0.5 dB", "handed back (dB)", "unsure"),
+)
+# Groups of one colour are told apart by their dashes, in pixels; the first is drawn through.
+_DASHES = ("", "8 4", "2 4", "10 3 2 3")
 
 
 def write_page(path: Path, groups: list[Group], rows: list[dict[str, str]], remarks: list[str]) -> None:
@@ -61,8 +68,14 @@ def _for_script(value: Any) -> str:
 
 
 def _table(rows: list[dict[str, str]]) -> str:
-    head = "".join(f"<th>{html.escape(title)}</th>" for title in rows[0])
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row.values()) + "</tr>" for row in rows)
+    def kind(title: str) -> str:
+        return "" if title in _FIRST else ' class="more"'
+
+    head = "".join(f"<th{kind(title)}>{html.escape(title)}</th>" for title in rows[0])
+    body = "".join(
+        "<tr>" + "".join(f"<td{kind(title)}>{html.escape(cell)}</td>" for title, cell in row.items()) + "</tr>"
+        for row in rows
+    )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
@@ -74,6 +87,7 @@ def _curves(index: int, title: str, run: Run) -> dict[str, Any]:
     return {
         "label": title,
         "colour": COLOURS[index % len(COLOURS)],
+        "dashes": _DASHES[index // len(COLOURS) % len(_DASHES)],
         "step": step,
         "averaged": _thinned(run.curves.get("psnr_averaged"), step),
         "onePass": _thinned(run.curves.get("psnr_one_pass"), step),
@@ -106,15 +120,17 @@ def _card(title: str, run: Run, *, with_pictures: bool) -> str:
         "folder": run.folder,
         "image": summary.get("image"),
         "network": f"{summary.get('model')}, {summary.get('num_parameters', 0):,} parameters",
-        "stopped": f"{stopping.get('reason')} Handed back: iteration {stopping.get('iteration')}",
         "time": f"{summary.get('seconds')} s, {summary.get('iterations')} iterations on {summary.get('device')}",
         "commit": summary.get("git_commit") or "not known",
     }
-    listed = "".join(f"<dt>{html.escape(key)}</dt><dd>{_escaped(value)}</dd>" for key, value in facts.items())
     pictures = _slider(run) if with_pictures else ""
+    stopped = f"{stopping.get('reason')} Handed back: iteration {stopping.get('iteration')}"
+    unsure = stopping.get("unsure")
+    doubt = f'<p class="unsure">Unsure. {_escaped(unsure)}</p>' if unsure else ""
     return (
-        f'<section class="run"><h3>{html.escape(title)}</h3>{pictures}<dl>{listed}</dl>'
-        f"{_details('settings', run.settings)}{_details('versions', summary.get('versions') or {})}</section>"
+        f'<section class="run"><h3>{html.escape(title)}</h3>{pictures}<p>{_escaped(stopped)}</p>{doubt}'
+        f"{_details('about', facts)}{_details('settings', run.settings)}"
+        f"{_details('versions', summary.get('versions') or {})}</section>"
     )
 
 
