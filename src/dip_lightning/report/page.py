@@ -127,8 +127,9 @@ def _card(title: str, run: Run, *, with_pictures: bool) -> str:
     stopped = f"{stopping.get('reason')} Handed back: iteration {stopping.get('iteration')}"
     unsure = stopping.get("unsure")
     doubt = f'<p class="unsure">Unsure. {_escaped(unsure)}</p>' if unsure else ""
+    name = html.escape(title)
     return (
-        f'<section class="run"><h3>{html.escape(title)}</h3>{pictures}<p>{_escaped(stopped)}</p>{doubt}'
+        f'<section class="run" title="{name}"><h3>{name}</h3>{pictures}<p>{_escaped(stopped)}</p>{doubt}'
         f"{_details('about', facts)}{_details('settings', run.settings)}"
         f"{_details('versions', summary.get('versions') or {})}</section>"
     )
