@@ -28,6 +28,10 @@ class UserError(ValueError):
         # File names and values may hold line breaks; the message must stay one line.
         super().__init__(printable(" ".join(f"{problem}: expected {expected}; {remedy}".split())))
 
+    def __reduce__(self) -> tuple[type["UserError"], tuple[str, str, str]]:
+        """Let it be handed over by a process that a launcher has started."""
+        return type(self), (self.problem, self.expected, self.remedy)
+
 
 class JobsFailedError(Exception):
     """Some jobs of a sweep have failed; each has told why."""

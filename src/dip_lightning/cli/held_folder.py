@@ -9,6 +9,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from dip_lightning.cli.seeking import check_measured, seeks
 from dip_lightning.config.paths import is_folder
 from dip_lightning.errors import UserError
 from dip_lightning.runs.lock import hold
@@ -48,6 +49,19 @@ class HoldRunFolder(Callback):
             raise RefusedError(error) from None
         except OSError:  # Hydra will tell
             return
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Look at what all jobs of a sweep share, before the first of them.
+
+        Raises:
+            RefusedError: The sweep seeks the best job, and has nothing to tell it by.
+        """
+        swept = {override.partition("=")[0].lstrip("+") for override in config.hydra.overrides.task if "," in override}
+        if seeks(config.hydra) and not any(key.startswith(("image", "degradation")) for key in swept):
+            try:
+                check_measured(config, config.hydra)
+            except UserError as error:
+                raise RefusedError(error) from None
 
 
 @contextmanager

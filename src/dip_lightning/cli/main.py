@@ -20,6 +20,7 @@ from dip_lightning.cli.codes import INTERRUPTED, UNEXPECTED, USER_ERROR, exit_co
 from dip_lightning.cli.going_on import go_on
 from dip_lightning.cli.held_folder import released
 from dip_lightning.cli.loading import share_cores, without_collection
+from dip_lightning.cli.seeking import NONE_LEFT, check_measured, quality, seeks
 from dip_lightning.config.compose import config_folder, register_resolvers
 from dip_lightning.config.early import check_early
 from dip_lightning.config.help_text import help_text
@@ -115,6 +116,9 @@ def _main(arguments: list[str]) -> None:
         if isinstance(error.__cause__, OSError):  # logging, of the file that it cannot open
             _complain(_of_output(error.__cause__))
             sys.exit(USER_ERROR)
+        if str(error) == NONE_LEFT:
+            _complain(UserError("a sweep of which no job went well", "one that did", "see what is told of them above"))
+            sys.exit(USER_ERROR)
         if GROUP_CHOICE not in str(error):
             raise
         _complain(of_group_choice(config_folder(), arguments))
@@ -128,8 +132,36 @@ def _main(arguments: list[str]) -> None:
 
 
 @hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")
-def _run(cfg: DictConfig) -> int:
+def _run(cfg: DictConfig) -> int | float:
+    """Do a job; returns its exit code, or what a sweeper that seeks is to make least or greatest."""
     hydra_config = HydraConfig.get()
+    if seeks(hydra_config):
+        return _measure(cfg, hydra_config)
+    return _tell(cfg, hydra_config)
+
+
+def _measure(cfg: DictConfig, hydra_config: HydraConf) -> float:
+    """Do a job of a sweep that seeks. What goes wrong is raised: the sweeper decides how much of it there may be."""
+    run_folder = Path(hydra_config.runtime.output_dir)
+    settle_paths(cfg, hydra_config.runtime.cwd)
+    try:
+        check_measured(cfg, hydra_config)
+        code = _fit(cfg, run_folder, hydra_config)
+    except HeldError as error:
+        raise UserError(f"{run_folder}, which {error.holder} is at", "a folder of its own", "wait for it") from None
+    except CONFIGURATION_ERRORS as error:
+        raise translate(error, config_folder()) from None
+    except OSError as error:
+        raise _of_output(error) from None
+    if code > 128 and _one_after_another(hydra_config):
+        sys.exit(code)
+    if code > 128:
+        raise UserError(f"{run_folder} was interrupted", "all its iterations", "the same command goes on with it")
+    return quality(run_folder, hydra_config)
+
+
+def _tell(cfg: DictConfig, hydra_config: HydraConf) -> int:
+    """Do a job, or the only one, and tell what went wrong; returns its exit code."""
     run_folder = Path(hydra_config.runtime.output_dir)
     single = hydra_config.mode is RunMode.RUN
     job = "" if single else f"{_job_title(hydra_config)}: "

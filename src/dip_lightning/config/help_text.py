@@ -28,7 +28,7 @@ Flags: -m, --multirun      sweep          --cfg job           print the configur
        -sc install=SHELL   completion     --hydra-help        the flags of Hydra
 
 A sweep's jobs run one after another; hydra/launcher=joblib hydra.launcher.n_jobs=4 runs several at a time,
-hydra/launcher=submitit_slurm sends them to a cluster.
+hydra/launcher=submitit_slurm sends them to a cluster; hydra/sweeper=optuna seeks the best instead of doing all.
 
 Each run writes a folder under outputs/; `tensorboard --logdir outputs` shows the curves, `dip-report outputs` makes
 tables, figures and a page of them, `dip-compare RESTORED CLEAN` measures a picture against its clean one.

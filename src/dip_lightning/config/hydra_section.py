@@ -2,15 +2,14 @@
 
 import functools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from dip_lightning.errors import UserError
+from dip_lightning.config.plugin_section import check_plugins, leaves, refuse
 
 __all__ = ["check_hydra_section", "guard_hydra"]
 
@@ -44,22 +43,6 @@ _LOOKED_AT = (
     *(("job", key) for key in ("name", "num", "id", "env_set")),
     ("runtime", "output_dir"),
 )
-# The same of launchers and sweepers, interpolations resolved; Hydra looks for what they build among its plugins. What
-# they would run in a shell can only come from the command line.
-_PLUGINS = re.compile(
-    r"""
-    (launcher|sweeper)/_target_=[\w.]+ | sweeper/max_batch_size=\d+
-  | sweeper/(params/[^/]+|blocks/[^/]+/[^/]+)(?<!_target_)(/\d+)*=.*
-  | launcher/(
-        pre_dispatch=(\d+|all|(\d+\*)?n_jobs) | mmap_mode=\w\+?
-      | (n_jobs|prefer|require|verbose|timeout|batch_size|max_nbytes|timeout_min|cpus_per_task|gpus_per_node
-        |tasks_per_node|mem_gb|nodes|name|stderr_to_stdout|partition|qos|comment|constraint|exclude|gres|cpus_per_gpu
-        |gpus_per_task|mem_per_gpu|mem_per_cpu|account|signal_delay_s|max_num_timeout|array_parallelism
-        )=[\w\ .:,+@=/-]* )
-    """,
-    re.VERBOSE,
-)
-_SUBMITIT_FOLDER = "${hydra.sweep.dir}/.submitit/%j"
 
 
 def guard_hydra() -> None:
@@ -93,45 +76,10 @@ def check_hydra_section(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
         node: Any = section
         for key in place:
             node = node.get(key) if isinstance(node, dict) else node
-        for path, value in _leaves(node, place):
+        for path, value in leaves(node, place):
             if not _WRITTEN.fullmatch(f"{'/'.join(path)}={value}"):
-                raise _refuse(path, value)
+                raise refuse(path, value)
     subdir = str(section["sweep"]["subdir"]).replace("${hydra.job.override_dirname}", cfg.hydra.job.override_dirname)
     if ".." in PurePath(subdir).parts or PurePath(subdir).is_absolute():
-        raise _refuse(("sweep", "subdir"), subdir)
-    given = {override.lstrip("+").partition("=")[0] for override in overrides}
-    for name in ("launcher", "sweeper"):
-        if not isinstance(section[name], dict):
-            raise _refuse((name,), section[name])
-        # Where a launcher has it as it comes, it lies in the sweep's folder.
-        plugin = {key: _plain(cfg.hydra[name], key) for key, raw in section[name].items() if raw != _SUBMITIT_FOLDER}
-        for path, value in _leaves(plugin, (name,)):
-            known = value is None or (f"hydra.{'.'.join(path[:2])}" in given and path[-1] != "_target_")
-            if not known and not _PLUGINS.fullmatch(f"{'/'.join(path)}={value}"):
-                raise _refuse(path, value)
-
-
-def _plain(node: DictConfig, key: str) -> Any:
-    try:
-        value = node[key]
-        return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-    except OmegaConfBaseException:
-        return "${unknown}"  # it could become anything
-
-
-def _leaves(node: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every value of plain containers, with its path."""
-    if isinstance(node, (dict, list)):
-        for key, value in node.items() if isinstance(node, dict) else enumerate(node):
-            yield from _leaves(value, (*path, str(key)))
-    else:
-        yield path, node
-
-
-def _refuse(path: tuple[str, ...], value: Any) -> UserError:
-    key = ".".join(["hydra", *path])
-    return UserError(
-        f"{key}={value}",
-        "a configuration that runs no code and writes into the run folder",
-        "leave it out; use objects of your own from Python",
-    )
+        raise refuse(("sweep", "subdir"), subdir)
+    check_plugins(cfg, section, {override.lstrip("+").partition("=")[0] for override in overrides})

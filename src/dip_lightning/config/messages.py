@@ -20,6 +20,15 @@ __all__ = ["CONFIGURATION_ERRORS", "GROUP_CHOICE", "of_group_choice", "of_unknow
 # What a wrong override or configuration raises.
 CONFIGURATION_ERRORS = (HydraException, OmegaConfBaseException, YAMLError)
 
+# Plugins of Hydra that are not always there.
+_INSTALLED_BY = {
+    "hydra/launcher=joblib": "dip-lightning[joblib]",
+    "hydra/launcher=ray": "hydra-ray-launcher",
+    "hydra/launcher=submitit_local": "dip-lightning[slurm]",
+    "hydra/launcher=submitit_slurm": "dip-lightning[slurm]",
+    "hydra/sweeper=optuna": "dip-lightning[optuna]",
+}
+
 # What Hydra says, in a ValueError, of a group whose option is no word.
 GROUP_CHOICE = "Config group override"
 
@@ -48,11 +57,9 @@ def translate(error: Exception, conf: Path) -> UserError:
         return _of_syntax(error.override)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, option = error.missing_cfg_file.rpartition("/")
-        extra = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm"}.get(option)
-        if group == "hydra/launcher" and extra is not None:
-            return UserError(
-                f"{group}={option}", "a launcher that is installed", f"pip install 'dip-lightning[{extra}]'"
-            )
+        if choice := _INSTALLED_BY.get(f"{group}={option}"):
+            kind = group.rpartition("/")[2]
+            return UserError(f"{group}={option}", f"a {kind} that is installed", f"pip install '{choice}'")
         nearest = difflib.get_close_matches(option, error.options, n=1, cutoff=0)[0]
         return UserError(f"{group}={option}", f"one of {', '.join(error.options)}", f"try {group}={nearest}")
     unknown = _COULD_NOT_OVERRIDE.search(str(error))
