@@ -302,3 +302,42 @@ def test_a_mistake_is_told_before_torch_is_loaded(mistake: str, tmp_path: Path) 
     assert done.stdout.split() == ["2", "False"]
     assert mistake in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def write_own(folder: Path) -> None:
+    """A folder of configuration of one's own: a network that says nothing of dropout, and an experiment."""
+    (folder / "model").mkdir(parents=True)
+    (folder / "experiment").mkdir()
+    network = ["# A network of mine.", "_target_: dip_lightning.models.UNet", "levels: 2", "channels: 4"]
+    (folder / "model" / "mine.yaml").write_text("\n".join(network) + "\n")
+    (folder / "experiment" / "night.yaml").write_text("# @package _global_\n# Pictures of the night.\nlr: 0.02\n")
+
+
+@pytest.mark.parametrize("flag", [["--config-dir", "mine"], ["--config-dir=mine"], ["-cd", "mine"]])
+def test_help_lists_options_of_ones_own(dip: Dip, tmp_path: Path, flag: list[str]) -> None:
+    write_own(tmp_path / "mine")
+    told = dip("--help", *flag).out
+    assert "Yours, in mine" in told
+    for option, meaning in (("model=mine", "A network of mine."), ("experiment=night", "Pictures of the night.")):
+        assert any(option in line and meaning in line for line in told.splitlines())
+    assert "Yours" not in dip("--help").out
+    assert "Yours" not in dip("--help", "--config-dir", "nowhere").out
+
+
+def test_a_network_of_ones_own_without_dropout_is_told_what_its_file_lacks(dip: Dip, tmp_path: Path) -> None:
+    write_own(tmp_path / "mine")
+    outcome = dip("--config-dir", "mine", "model=mine", "image.crop=32", "iterations=1")
+    assert outcome.code == 2
+    assert (
+        outcome.err
+        == "dip: a model without dropout: expected this key in its file under model/, or dropout=; add dropout: 0.0\n"
+    )
+
+
+@pytest.mark.parametrize("flags", [["-m", "--cfg", "job"], ["--multirun", "--cfg=job"], ["-m", "-c", "job"]])
+def test_the_configuration_of_a_sweep_is_that_of_one_job(dip: Dip, tmp_path: Path, flags: list[str]) -> None:
+    outcome = dip(*flags, "model=unet,resunet")
+    assert outcome.code == 2
+    assert len(outcome.err.splitlines()) == 1
+    assert "leave out -m, and all values but one" in outcome.err
+    assert not list(tmp_path.iterdir())

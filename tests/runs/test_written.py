@@ -66,7 +66,7 @@ def test_python_keeps_what_is_in_a_folder(tmp_path: Path) -> None:
     assert (tmp_path / "curves.png").read_bytes() == before
 
 
-@pytest.mark.parametrize("name", ["multirun.yaml", "seed=1/.hydra/config.yaml"])
+@pytest.mark.parametrize("name", ["multirun.yaml", "seed=1/.hydra/config.yaml", "sweep.json"])
 def test_a_sweep_keeps_the_configuration_of_another_program(dip: Dip, tmp_path: Path, name: str) -> None:
     theirs = tmp_path / "sweep" / name
     theirs.parent.mkdir(parents=True)

@@ -23,7 +23,7 @@ from dip_lightning.cli.loading import share_cores, without_collection
 from dip_lightning.cli.seeking import NONE_LEFT, check_measured, quality, seeks
 from dip_lightning.config.compose import config_folder, register_resolvers
 from dip_lightning.config.early import check_early
-from dip_lightning.config.help_text import help_text
+from dip_lightning.config.help_text import help_text, own_folder
 from dip_lightning.config.hydra_section import guard_hydra
 from dip_lightning.config.messages import CONFIGURATION_ERRORS, GROUP_CHOICE, of_group_choice, translate
 from dip_lightning.config.paths import is_folder, settle_paths
@@ -74,7 +74,7 @@ def main() -> NoReturn:
 def _asks_about_us(arguments: list[str]) -> bool:
     """Answer what needs no configuration; returns whether that was all."""
     if any(argument in ("-h", "--help") for argument in arguments):
-        print(help_text(config_folder()))
+        print(help_text(config_folder(), own_folder(arguments)))
         return True
     if "--version" in arguments:
         print(f"dip_lightning {version('dip-lightning')}")
@@ -86,6 +86,10 @@ def _start(arguments: list[str]) -> None:
     """Do what the command line asks for."""
     if not arguments:  # it would be a long fit of a sample, which nobody asked for
         raise _NOTHING
+    if {"-m", "--multirun"} & {*arguments} and any(one.split("=")[0] in ("-c", "--cfg") for one in arguments):
+        raise UserError(
+            "--cfg of a sweep", "one job, whose configuration it prints", "leave out -m, and all values but one"
+        )
     with trust_from_command_line(arguments) as rest:
         if any(argument.startswith("resume=") for argument in rest):
             sys.exit(go_on(rest))

@@ -2,9 +2,10 @@
 
 import re
 import textwrap
+from itertools import pairwise
 from pathlib import Path
 
-__all__ = ["find_defaults", "find_keys", "help_text"]
+__all__ = ["find_defaults", "find_keys", "help_text", "own_folder"]
 
 _USAGE = """\
 dip: restore an image with Deep Image Prior
@@ -42,11 +43,24 @@ terminal; 1 after an error that nobody foresaw.
 _KEY = re.compile(r"^(?P<indent> *)(?P<key>\w+):(?: (?P<value>.*?))?(?:  # (?P<comment>.*))?$")
 
 
-def help_text(conf: Path) -> str:
+def own_folder(arguments: list[str]) -> Path | None:
+    """Find the folder that ``--config-dir`` names, or ``-cd``; None where none is named, or it is not there.
+
+    Args:
+        arguments: The command line, without the name of the program.
+    """
+    following = dict(pairwise(arguments))
+    named = [following[flag] for flag in ("--config-dir", "-cd") if flag in following]
+    named += [one.removeprefix("--config-dir=") for one in arguments if one.startswith("--config-dir=")]
+    return next((Path(name) for name in named if Path(name).is_dir()), None)
+
+
+def help_text(conf: Path, own: Path | None = None) -> str:
     """Compose the help.
 
     Args:
         conf: The folder of the configuration.
+        own: A folder of the user's, whose options are listed, too.
 
     Returns:
         Usage, the keys at the top, and for each group its options and their keys, each with its comment.
@@ -64,6 +78,10 @@ def help_text(conf: Path) -> str:
             mark = "  (default)" if defaults.get(group.name) == option.stem else ""
             lines.append(_wrap(f"  {group.name}={option.stem}{mark}", _describe(option)))
         parts.append("\n".join(lines) + "\n" + _merged_keys(options, group.name, defaults.get(group.name, "")))
+    yours = [] if own is None else sorted(own.glob("*/*.yaml"))
+    if yours:
+        lines = [_wrap(f"  {option.parent.name}={option.stem}", _describe(option)) for option in yours]
+        parts.append("\n".join([f"Yours, in {own}", *lines]) + "\n")
     return "\n".join(parts)
 
 

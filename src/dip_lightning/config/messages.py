@@ -112,7 +112,12 @@ def _of_structure(text: str) -> UserError | None:
     if found := _IS_MISSING.search(text):
         key = found["key"] or found["mandatory"]
         return UserError(f"no {key}", "a value for every key of the configuration", f"give one: {key}=VALUE")
-    if found := _POINTS_NOWHERE.search(text):
+    found = _POINTS_NOWHERE.search(text)
+    if found and found["key"].startswith("model."):  # what config.yaml looks for in whatever network is chosen
+        name = found["key"].removeprefix("model.")
+        told = {"dropout": "dropout: 0.0"}.get(name, f"{name}: ...")
+        return UserError(f"a model without {name}", f"this key in its file under model/, or {name}=", f"add {told}")
+    if found:
         plain = "\\${ stands for a plain ${"
         return UserError(f"${{{found['key']}}}", "a key of the configuration", f"see dip --help; {plain}")
     if found := _TWICE.search(text):

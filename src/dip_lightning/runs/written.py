@@ -76,7 +76,7 @@ def write_own(path: Path) -> Iterator[Path]:
 
 
 def check_sweep(folder: Path, jobs: Iterable[str]) -> None:
-    """Check that no other program's configuration is where Hydra would write that of a sweep and of its jobs.
+    """Check that no file of another program is where a sweep and its jobs would write.
 
     Args:
         folder: Of the sweep; one that is not there has nothing to lose.
@@ -85,8 +85,11 @@ def check_sweep(folder: Path, jobs: Iterable[str]) -> None:
     Raises:
         UserError: There is one.
     """
-    for file in (folder / "multirun.yaml", *(folder / job / ".hydra" / "config.yaml" for job in jobs)):
-        if file.is_file() and b"dip_lightning" not in file.read_bytes():
+    # What tells a file of ours, by its name.
+    marks = {folder / "multirun.yaml": b"dip_lightning", folder / "sweep.json": b'"differs"'}
+    marks |= {folder / job / ".hydra" / "config.yaml": b"dip_lightning" for job in jobs}
+    for file, mark in marks.items():
+        if file.is_file() and mark not in file.read_bytes():
             free = next(name for number in count(1) if not (name := folder / f"sweep-{number}").exists())
             problem = f"{file} was not written by this sweep, which would overwrite it"
             raise UserError(problem, "a folder of its own", f"try hydra.sweep.dir={free}")
