@@ -233,25 +233,14 @@ def test_how_long_a_fit_may_be_suits_its_problem(tmp_path: Path) -> None:
     assert fine == pytest.approx(4 * coarse, rel=0.05)
 
 
-def test_the_noise_on_z_falls_for_holes_and_not_where_its_strength_is_said(tmp_path: Path) -> None:
-    mask = tmp_path / "mask.png"
-    Image.fromarray(np.tile(np.uint8([0, 255]), (512, 256))).save(mask)
-
+def test_the_noise_on_z_falls_where_that_is_said() -> None:
     def policy(*overrides: str) -> Perturbed:
-        cfg = compose_config([*TINY_UNET, f"problem.mask={mask}", *overrides])
-        made = build_fit(cfg, None, Precision("32-true"), {}).module.prior.policy
+        made = build_fit(compose_config([*TINY_UNET, *overrides]), None, Precision("32-true"), {}).module.prior.policy
         assert isinstance(made, Perturbed)
         return made
 
-    holes = ["problem=inpaint", "degradation=gaussian", "degradation.sigma=2"]
-    falling, own, both = (
-        policy(*holes),
-        policy(*holes, "input.std=0.1"),
-        policy(*holes, "input.std=0.1", "input.falls=true"),
-    )
-    assert [(one.std, one.falls) for one in (falling, own, both)] == [(1 / 30, True), (0.1, False), (0.1, True)]
-    noisy = policy("problem=inpaint", "degradation=gaussian", "degradation.sigma=25")
-    assert (noisy.std, noisy.falls) == (1 / 30, False)
+    usual, falling = policy(), policy("input.falls=true", "input.std=0.1")
+    assert [(one.std, one.falls) for one in (usual, falling)] == [(1 / 30, False), (0.1, True)]
 
 
 def test_the_stopping_rules_are_in_tensorboard(tiny_fit: Callable[..., FitResult], tmp_path: Path) -> None:

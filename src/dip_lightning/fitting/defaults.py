@@ -22,14 +22,12 @@ class Defaults:
 
     Attributes:
         input_noise_std: Standard deviation of the fresh noise on z.
-        falls: Whether that noise falls to nothing in the course of the fit.
         iterations: At most; None for what the noise calls for.
         data_term: By its name; None for what suits the noise.
         tv: Weight of the total variation; None for none.
     """
 
     input_noise_std: float
-    falls: bool = False
     iterations: int | None = None
     data_term: str | None = None
     tv: float | None = None
@@ -50,7 +48,7 @@ def defaults_for(operator: object, observation: Observation) -> Defaults:
         return Defaults(1 / 30, iterations=round(min(max(45_000 / step, 500), 6000)))
     if sigma < QUIET:
         if isinstance(operator, Inpaint):
-            return Defaults(1 / 30, falls=True, iterations=6000)
+            return Defaults(1 / 30, iterations=6000)
         if isinstance(operator, Blur):
             return Defaults(0.0, iterations=3000, data_term="backprojection", tv=1e-3)
         if isinstance(operator, Mosaic):

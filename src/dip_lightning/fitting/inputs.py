@@ -27,10 +27,8 @@ def build_policy(cfg: DictConfig, suited: Defaults) -> InputPolicy:
         cfg: The composed configuration.
         suited: What is taken where nothing is said.
     """
-    unsaid = {"std": suited.input_noise_std, "falls": suited.falls}
-    if cfg.input.get("std", 0) is not None:  # a strength of one's own stays as it is, if nothing else is said
-        unsaid = {"falls": False}
-    policy: InputPolicy = build(cfg.input, **{key: to for key, to in unsaid.items() if cfg.input.get(key, 0) is None})
+    unsaid = {"std": suited.input_noise_std} if cfg.input.get("std", 0) is None else {}
+    policy: InputPolicy = build(cfg.input, **unsaid)
     return policy
 
 
