@@ -9,11 +9,11 @@ from dip_lightning.data import Observation
 from dip_lightning.data.noise_level import iterations_for
 from dip_lightning.problems import Blur, Inpaint, Mosaic
 
-__all__ = ["QUIET", "Defaults", "defaults_for", "suited_channels", "suited_iterations"]
+__all__ = ["Defaults", "defaults_for", "suited_channels", "suited_iterations"]
 
-# What is seen through an operator with less noise than this, of 255, is fitted otherwise: there the original's
-# noise on z keeps detail out (see docs/results/applications.md).
-QUIET = 10.0
+# What is seen through an operator with less noise than this, of 255, is fitted otherwise than noise is
+# (docs/results/applications.md).
+_QUIET = 10.0
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def defaults_for(operator: object, observation: Observation) -> Defaults:
         # mean of 64, after 400 to 900 iterations; at quality 40, with 16, after 2000 and more.
         step = float(observation.jpeg.planes[0].steps[:2, :2].mean())
         return Defaults(1 / 30, iterations=round(min(max(45_000 / step, 500), 6000)))
-    if sigma < QUIET:
+    if sigma < _QUIET:
         if isinstance(operator, Inpaint):
             return Defaults(1 / 30, iterations=6000)
         if isinstance(operator, Blur):
@@ -72,8 +72,8 @@ def suited_channels(cfg: DictConfig, device: torch.device) -> DictConfig:
     """Say how wide the network is, where ``model.channels`` is null.
 
     On a CPU an iteration takes as long as its arithmetic, and narrow networks are as good sooner. A GPU waits for the
-    host, so that narrow networks' iterations last as long as wide ones', and they need more of them
-    (docs/performance.md).
+    host, so that narrow networks' iterations last about as long as wide ones', and on large pictures they need more of
+    them (docs/performance.md).
 
     Args:
         cfg: The composed configuration; it stays as it is.

@@ -124,7 +124,7 @@ class Perturbed(InputPolicy):
     """z plus Gaussian noise, drawn afresh in each iteration; with a standard deviation of 0, z itself.
 
     The noise keeps what the network has not learnt to make without it out of the picture, noise and detail alike. Where
-    it falls to nothing in the course of the fit, coarse things are learnt first and detail still gets in.
+    it falls to nothing in the course of the fit, detail gets in at the end; long fits then learn samples by heart.
     """
 
     def __init__(self, std: float = 1 / 30, falls: bool = False) -> None:

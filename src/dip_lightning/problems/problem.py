@@ -37,7 +37,8 @@ class Problem(nn.Module):
         fixed: Values of x that are known, and not fitted, NaN elsewhere, (1, C, H, W); None for none.
         clean: x itself, (1, C, H, W), or None. Only for measuring: it never enters what is minimised.
         operator: The forward operator A.
-        data_term: Loss of A(x) against y, one value a sample; see :mod:`dip_lightning.problems.data_terms`.
+        data_term: Loss of A(x) against y, one value a sample; see :mod:`dip_lightning.problems.data_terms`. One
+            in which a sample counts at its neighbours, too, has ``mixes_samples = True``: none can be held out.
         regularizers: Terms on x alone by name, each with its weight in it; of shape ().
         sigma: Standard deviation of the noise on the scale 0 to 255; None where it is not known.
         noise: What neighbours and colours share of it; None for nothing.
