@@ -13,7 +13,11 @@ from dip_lightning.fitting.isolation import isolated
 from dip_lightning.precision import Precision
 from dip_lightning.workflows.restore import fit
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+pytestmark = [
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU"),
+    # What PyTorch's own compiler imports.
+    pytest.mark.filterwarnings("ignore:.torch.jit.* is deprecated:DeprecationWarning"),
+]
 
 SMALL = ["trainer=gpu", "model.channels=16", "image.crop=64", "callbacks.fit_progress=null"]
 
@@ -46,6 +50,7 @@ def test_tf32_changes_convolutions_and_float32_does_not() -> None:
     assert errors["fp32"] < 1e-5 < errors["tf32"]
 
 
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
 def test_the_loop_never_waits_for_the_gpu() -> None:
     overrides = [*SMALL, "iterations=20", "trainer.log_every_n_steps=1000", "callbacks.peak_psnr.eval_every=5"]
     overrides += ["stopping.check_every=1000", "stopping.min_iterations=0", "stopping.rules.wmv.window=5"]

@@ -16,19 +16,27 @@ from dip_lightning.module import DeepImagePrior
 from dip_lightning.precision import Precision
 from tests.conftest import TINY_UNET
 
-SETTINGS = ("stopping=past_peak", "stopping.min_iterations=5", "lr=0.1", "alpha=0.5", "iterations=300")
+SETTINGS = (
+    "stopping=past_peak",
+    "stopping.min_iterations=5",
+    "lr=0.1",
+    "alpha=0.5",
+    "iterations=300",
+    "stopping.patience=1",
+)
 
 
-@pytest.mark.parametrize("drop", [0.3, 1.0])
+@pytest.mark.parametrize(("drop", "patience"), [(0.3, 1), (1.0, 1), (0.3, 25)])
 def test_a_fit_ends_when_it_has_fallen_below_its_peak_and_hands_the_peak_back(
-    tiny_fit: Callable[..., FitResult], drop: float
+    tiny_fit: Callable[..., FitResult], drop: float, patience: int
 ) -> None:
-    result = tiny_fit(*SETTINGS, f"stopping.drop_db={drop}")
+    result = tiny_fit(*SETTINGS, f"stopping.drop_db={drop}", f"stopping.patience={patience}")
     curve, stopping = result.curves["psnr_averaged"][5:], result.summary["stopping"]
     peak = int(np.argmax(curve))
     assert len(curve) < 295
-    assert curve[peak] - curve[-1] > drop
-    assert np.all(np.maximum.accumulate(curve)[:-1] - curve[:-1] <= drop + 1e-5)
+    below = np.maximum.accumulate(curve) - curve > drop + 1e-5
+    assert np.all(below[-patience:])  # where it stayed
+    assert not any(np.all(below[end - patience : end]) for end in range(patience, len(curve)))  # and not before
     assert stopping["rule"] == "past_peak"
     assert "stopping rules" not in str(result.summary["remarks"])  # it does not doubt what it handed back
     assert stopping["iteration"] == peak + 5

@@ -28,6 +28,7 @@ CONF = config_folder()
 # A fit that a rule can end.
 SHORT = [*TINY_UNET, "lr=0.1", "alpha=0.8", "stopping.min_iterations=10", "stopping.patience=8", "iterations=90"]
 STOPPING = [*SHORT, "stopping.rules.wmv.window=5"]
+PAST_PEAK = ["stopping=past_peak", "stopping.min_iterations=5", "lr=0.1", "alpha=0.5", "iterations=300"]
 ESTIMATE = [*TINY_UNET, "input=estimate", "input.steps=3", "input.inner=1"]
 # A stack of two pages, of which some samples were lost.
 FILE = "image.path=FILE"
@@ -114,7 +115,7 @@ CHANGES: dict[str, tuple[Any, ...]] = {
     "stopping.check_every": (100, STOPPING),
     "stopping.drop_db": (
         3,
-        [*TINY_UNET, "stopping=past_peak", "stopping.min_iterations=5", "lr=0.1", "alpha=0.5", "iterations=300"],
+        [*TINY_UNET, *PAST_PEAK, "stopping.patience=1"],
     ),
     "stopping.rules.wmv.window": (7, STOPPING),
     "stopping.rules.wmv.max_samples": (50, STOPPING),
