@@ -286,7 +286,7 @@ def test_shared_files_are_no_options(dip: Callable[..., Outcome]) -> None:
         assert "shared" not in text
     assert "shared" not in dip("trainer=nope").err
     assert find_keys(CONF)["stopping.patience"] == [
-        f"stopping={name}" for name in ("all", "emv", "holdout", "sure", "vote", "wmv")
+        f"stopping={name}" for name in ("all", "emv", "holdout", "past_peak", "sure", "vote", "wmv")
     ]
 
 
