@@ -37,6 +37,9 @@ _IS_MISSING = re.compile(r"Key '(?P<key>[^']+)' is not in struct|Missing mandato
 _POINTS_NOWHERE = re.compile(r"Interpolation key '(?P<key>[^']+)' not found")
 _TWICE = re.compile(r"Multiple values for (?P<group>\S+)\. .*'override \S+: (?P<option>\S+)'")
 _AMBIGUOUS = re.compile(r"Ambiguous value for argument '(?P<override>[^']+)'")
+_NOT_LOADED = re.compile(r"Could not load '(?P<group>[^']+)/(?P<option>[^'/]+)'")
+# Groups of which several options can be taken at once.
+_OF_SEVERAL = ("logger",)
 
 
 def translate(error: Exception, conf: Path) -> UserError:
@@ -65,12 +68,9 @@ def translate(error: Exception, conf: Path) -> UserError:
     unknown = _COULD_NOT_OVERRIDE.search(str(error))
     if unknown is not None:
         return _of_unknown_key(unknown["key"], conf)
-    structural = _of_structure(str(error))
+    structural = _of_structure(str(error), conf) or _of_several(str(error), conf)
     if structural is not None:
         return structural
-    ambiguous = _AMBIGUOUS.search(str(error))
-    if ambiguous is not None:
-        return UserError(ambiguous["override"], "one value", f"for several fits: dip -m {ambiguous['override']}")
     # full_key, object_type and reference_type speak of OmegaConf's inside.
     lines = [line.strip() for line in str(error).splitlines()]
     kept = [line for line in lines if line and not re.match(r"(full_key|object_type|reference_type)[:=]", line)]
@@ -107,10 +107,29 @@ def of_unknown_keys(keys: Collection[str], conf: Path) -> UserError | None:
     return _of_unknown_key(unknown[0], conf) if unknown else None
 
 
-def _of_structure(text: str) -> UserError | None:
+def _of_several(text: str, conf: Path) -> UserError | None:
+    """Tell of several values, where one was expected or one of them is none."""
+    if found := _AMBIGUOUS.search(text):
+        group, _, values = found["override"].partition("=")
+        together = f"for all at once: '{group}=[{values}]'; " if group in _OF_SEVERAL else ""
+        return UserError(found["override"], "one value", f"{together}for several fits: dip -m {found['override']}")
+    found = _NOT_LOADED.search(text)
+    if found and (conf / found["group"]).is_dir():
+        options = sorted(path.stem for path in (conf / found["group"]).glob("*.yaml"))
+        nearest = difflib.get_close_matches(found["option"], options, n=1, cutoff=0)[0]
+        return UserError(
+            f"{found['group']}={found['option']}", f"one of {', '.join(options)}", f"try {found['group']}={nearest}"
+        )
+    return None
+
+
+def _of_structure(text: str, conf: Path) -> UserError | None:
     """Tell of what is missing, points nowhere or is there twice."""
     if found := _IS_MISSING.search(text):
         key = found["key"] or found["mandatory"]
+        if (conf / key).is_dir():
+            default = "none" if (conf / key / "none.yaml").is_file() else dict(map(_halves, find_defaults(conf)))[key]
+            return UserError(f"{key}=[]", "an option or more of this group", f"try {key}={default}")
         return UserError(f"no {key}", "a value for every key of the configuration", f"give one: {key}=VALUE")
     found = _POINTS_NOWHERE.search(text)
     if found and found["key"].startswith("model."):  # what config.yaml looks for in whatever network is chosen
@@ -124,6 +143,11 @@ def _of_structure(text: str) -> UserError | None:
         choice = f"{found['group']}={found['option']}"
         return UserError(f"+{choice}", "one option of the group", f"try {choice}")
     return None
+
+
+def _halves(choice: str) -> tuple[str, str]:
+    group, _, option = choice.partition("=")
+    return group, option
 
 
 def _of_yaml(error: YAMLError) -> UserError:

@@ -46,7 +46,7 @@ def find_target(target: Any) -> Callable[..., Any]:
                 return kind
     raise UserError(
         f"_target_={target!r}",
-        "a class of dip_lightning, a logger, callback or profiler of Lightning, or an optimiser of torch",
+        "a class of dip_lightning, a logger, callback or profiler of Lightning, or an optimiser or scheduler of torch",
         "leave it out; for a package of your own, and only then, add trust=PACKAGE to the command",
     )
 
