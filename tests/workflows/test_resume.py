@@ -424,3 +424,26 @@ def test_a_run_folder_that_is_deleted_while_fitting_is_made_anew(
     assert "Traceback" not in done.stdout + done.stderr
     assert results(tmp_path / "run") == uninterrupted()
     assert (tmp_path / "run" / "checkpoints" / "last.ckpt").exists()
+
+
+@pytest.mark.parametrize("problem", ["flash", "deblur"])
+def test_a_job_is_not_finished_where_a_file_beside_its_picture_has_changed(
+    dip: Dip, tmp_path: Path, problem: str
+) -> None:
+    random = np.random.default_rng(0)
+
+    def write(name: str, side: int) -> None:
+        Image.fromarray(random.integers(1, 256, (side, side, 3), dtype=np.uint8)).convert("L").save(tmp_path / name)
+
+    write("seen.png", 16)
+    key, side = {"flash": ("flash", 16), "deblur": ("kernel", 3)}[problem]
+    command = ["-m", *TINY_UNET, "image.path=seen.png", "image.crop=null", "degradation=none", "iterations=3"]
+    command += [f"problem={problem}", f"problem.{key}=beside.png", "hydra.sweep.dir=sweep", "seed=0"]
+    said = []
+    for changes in (True, False, True):
+        if changes:
+            write("beside.png", side)
+        outcome = dip(*command)
+        assert outcome.code == 0, outcome.err
+        said.append("finished before" in outcome.out)
+    assert said == [False, True, False]

@@ -46,6 +46,7 @@ class Observation:
         pasted: The samples of x that were measured and may be handed back as they were, likewise.
         paste: Whether they are; None where their noise is less than what the restored ones miss.
         jpeg: What the file of a compressed picture says of its coefficients; None for any other.
+        beside: Digests of the files that belong to it, such as that of a kernel.
     """
 
     noisy: Tensor
@@ -65,6 +66,7 @@ class Observation:
     pasted: Tensor | None = None
     paste: bool | None = None
     jpeg: JpegGrid | None = None
+    beside: bytes = b""
 
     @property
     def correlated(self) -> bool:
@@ -160,10 +162,11 @@ class Observation:
 
     @cached_property
     def digest(self) -> str:
-        """Hexadecimal digits that two observations share if their pixels, noise included, are equal."""
+        """Hexadecimal digits that two observations share if their pixels, noise and files beside them are equal."""
         digest = hashlib.sha256(self.noisy.numpy().data)
         if self.clean is not None:
             digest.update(self.clean.numpy().data)
         if self.measured is not None:
             digest.update(self.measured.numpy().data)
+        digest.update(self.beside)
         return digest.hexdigest()

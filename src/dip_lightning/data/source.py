@@ -1,6 +1,8 @@
 """The picture of a fit and how many iterations it has, as the configuration tells."""
 
+import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +40,7 @@ class ImageSource:
         lost: str = "fill",
         operator: "Operator | None" = None,
         noise: str | None = None,
+        beside: Sequence[str | None] = (),
     ) -> None:
         """Keep the settings; nothing is read yet.
 
@@ -56,6 +59,8 @@ class ImageSource:
             lost: What becomes of samples that were lost.
             operator: How the observation arises from the image.
             noise: What the noise is like, if you know.
+            beside: Files that belong to it, such as that of a kernel; what is no file, as the name of a formula, is
+                passed over.
 
         Raises:
             UserError: The number of iterations is not positive, or beyond ten million.
@@ -76,6 +81,7 @@ class ImageSource:
             "operator": operator,
             "noise": noise,
         }
+        self._beside = [name for name in beside if name is not None]
         self._observation: Observation | None = None
 
     def take(self, observation: Observation) -> None:
@@ -97,5 +103,13 @@ class ImageSource:
             UserError: A file cannot be read, or the settings do not fit it.
         """
         if self._observation is None:
-            self._observation = load_observation(self._path, self._degradation, **self._options)  # type: ignore[arg-type]
+            read = load_observation(self._path, self._degradation, **self._options)  # type: ignore[arg-type]
+            self._observation = replace(read, beside=b"".join(map(_digest_of, self._beside)))
         return self._observation
+
+
+def _digest_of(file: str) -> bytes:
+    try:
+        return hashlib.sha256(Path(file).read_bytes()).digest()
+    except OSError:  # a name of something else, or what is told where it is read
+        return b""

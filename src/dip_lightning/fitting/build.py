@@ -166,6 +166,7 @@ def build_data(cfg: DictConfig, pictures: Sources, own: Own) -> ImageSource:
         iterations=partial(suited_iterations, operator) if cfg.iterations is None else cfg.iterations,
         operator=operator if isinstance(operator, Operator) else FunctionOperator(operator),
         noise=cfg.problem.get("noise"),
+        beside=[cfg.problem.get(name) for name in ("kernel", "flash", "noise")],
         **pictures,
     )
     if isinstance(own.problem, Problem):
