@@ -78,9 +78,8 @@ PHOTOS ?=
 noise-estimate: setup  ## how well noise is told from the picture alone, of made noise and of photographs (PHOTOS=folder; seconds)
 	$(BIN)/python benchmarks/noise_estimate.py $(if $(PHOTOS),"$(PHOTOS)")
 
-real-photographs: setup  ## what is handed back of photographs with noise that neighbours share: make real-photographs PHOTOS=folder
-	@test -n "$(PHOTOS)" || { echo "make: name a folder of pairs NAME_real.png, NAME_mean.png: make $@ PHOTOS=folder" >&2; exit 2; }
-	$(BIN)/python benchmarks/real_photographs.py "$(PHOTOS)"
+real-photographs: setup  ## what is handed back of pictures with noise that neighbours share, made ones or photographs (PHOTOS=folder; hours; goes on)
+	$(BIN)/python benchmarks/real_photographs.py $(if $(PHOTOS),"$(PHOTOS)")
 
 # A folder with missing50/, sr/set5/, set9/gt/ and inpainting/, as Deep Image Prior's authors published them.
 DATA ?=

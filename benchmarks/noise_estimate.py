@@ -2,7 +2,7 @@
 
 Of photographs: each is a pair of files in one folder, `NAME_real.png` and `NAME_mean.png`; their difference is the true
 noise. Of noise that is made, on three of scikit-image's pictures: white, blurred, behind a colour filter array and
-demosaiced bilinearly, after JPEG of quality 75 and 95, resized.
+demosaiced bilinearly, after JPEG of quality 75 and 95, resized, and demosaiced with JPEG of quality 92 behind it.
 
     python benchmarks/noise_estimate.py [PHOTOS] [--out FOLDER]
 
@@ -117,12 +117,21 @@ def compressed(quality: int) -> Callable[[Pixels, np.random.Generator], tuple[Pi
     """White noise, then JPEG; against the picture itself."""
 
     def make(clean: Pixels, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
-        noisy = (255 * white(clean, rng)[0]).clip(0, 255).round().astype(np.uint8)
-        file = io.BytesIO()
-        Image.fromarray(noisy).save(file, "JPEG", quality=quality)
-        return np.asarray(Image.open(file), np.float64) / 255, clean
+        return _through_jpeg(white(clean, rng)[0], quality), clean
 
     return make
+
+
+def _through_jpeg(image: Pixels, quality: int) -> Pixels:
+    file = io.BytesIO()
+    Image.fromarray((255 * image).clip(0, 255).round().astype(np.uint8)).save(file, "JPEG", quality=quality)
+    return np.asarray(Image.open(file), np.float64) / 255
+
+
+def photographed(clean: Pixels, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
+    """White noise on a mosaic, interpolated, then JPEG of quality 92: a phone's picture; against it without both."""
+    noisy, reference = demosaiced(clean, rng)
+    return _through_jpeg(noisy, 92), reference
 
 
 def resized(clean: Pixels, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
@@ -138,6 +147,7 @@ MADE = {
     "JPEG 95": compressed(95),
     "JPEG 75": compressed(75),
     "resized": resized,
+    "photograph": photographed,
 }
 
 

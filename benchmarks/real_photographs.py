@@ -2,8 +2,9 @@
 
 Each photograph is a pair of files in one folder, `NAME_real.png` and `NAME_mean.png`: one shot, and the mean of many of
 the same scene, which is used to measure alone. The central part of each is fitted by `dip`, a run folder each.
+Without a folder, such pairs are made of two of scikit-image's pictures, with the noises of `noise_estimate.py`.
 
-    python benchmarks/real_photographs.py PHOTOS [--side 256] [--out FOLDER] [--overrides KEY=VALUE ...]
+    python benchmarks/real_photographs.py [PHOTOS] [--only WORD,...] [--side 256] [--out FOLDER] [--overrides ...]
 
 Finished fits are passed over, so that the same command goes on where it was. Writes `photographs.csv` into the folder.
 """
@@ -17,8 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import skimage.data
 from PIL import Image
 from skimage.restoration import denoise_nl_means
+
+from noise_estimate import MADE, SEED, central
 
 COLUMNS = (
     "photograph", "true sigma", "sigma", "neighbours share", "file", "non-local means", "peak averaged", "at",
@@ -30,20 +34,24 @@ COLUMNS = (
 def main() -> None:
     """Fit what is missing, and write the table of what is there."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photos", type=Path, help="folder with NAME_real.png and NAME_mean.png")
+    parser.add_argument("photos", type=Path, nargs="?", help="folder with NAME_real.png and NAME_mean.png")
+    parser.add_argument("--only", default="", help="those whose name has one of these words in it, with commas between")
     parser.add_argument("--side", type=int, default=256, help="side of the central part, in pixels")
     parser.add_argument("--out", type=Path, default=Path("outputs/real-photographs"))
     parser.add_argument("--overrides", nargs="*", default=[], help="settings of dip beside the defaults")
     arguments = parser.parse_args()
-    pairs = sorted(arguments.photos.expanduser().glob("*_real.*"))
+    photos = (arguments.photos or make_pairs(arguments.out / "made")).expanduser()
+    pairs = sorted(photos.glob("*_real.*"))
     if not pairs:
-        sys.exit(f"{arguments.photos} has no NAME_real.png; name a folder of pairs NAME_real.png, NAME_mean.png")
+        sys.exit(f"{photos} has no NAME_real.png; name a folder of pairs NAME_real.png, NAME_mean.png")
     rows = []
     for noisy in pairs:
         clean = noisy.with_name(noisy.name.replace("_real", "_mean"))
         if not clean.exists():
             sys.exit(f"{noisy.name} has no {clean.name} beside it")
         name = noisy.stem.removesuffix("_real")
+        if not any(word.strip() in name for word in arguments.only.split(",")):
+            continue
         folder = arguments.out / name
         if not (folder / "summary.json").exists():
             print(f"{name}: fitting", flush=True)
@@ -53,6 +61,19 @@ def main() -> None:
         rows.append(row_of(name, noisy, clean, arguments.side, json.loads((folder / "summary.json").read_text())))
         write(rows, arguments.out / "photographs.csv")
         print(f"{name}: {rows[-1]['file']} dB as it is, {rows[-1]['handed back']} dB handed back", flush=True)
+
+
+def make_pairs(folder: Path) -> Path:
+    """Write a pair of files for each of two pictures and each kind of noise, and return their folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("astronaut", "coffee"):
+        clean = central(getattr(skimage.data, name)() / 255, 256)
+        for kind, make in MADE.items():
+            pair = zip(("real", "mean"), make(clean, np.random.default_rng(SEED)), strict=True)
+            for what, samples in pair:
+                file = folder / f"{name}-{kind.replace(' ', '-')}_{what}.png"
+                Image.fromarray((255 * samples).clip(0, 255).round().astype(np.uint8)).save(file)
+    return folder
 
 
 def row_of(name: str, noisy: Path, clean: Path, side: int, summary: dict[str, Any]) -> dict[str, Any]:

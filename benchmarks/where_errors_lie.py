@@ -85,13 +85,13 @@ def _by_region(error: Pixels, clean: Pixels) -> dict[str, float]:
     slope = gaussian_gradient_magnitude(grey, 1.0)
     edges = slope >= np.quantile(slope, 1 - EDGES)
     spread = uniform_filter(np.square(grey), 5) - np.square(uniform_filter(grey, 5))
-    texture = ~edges & (spread >= np.median(spread[~edges]))
+    texture = ~edges & (spread > np.median(spread[~edges]))
     regions = {"edges": edges, "texture": texture, "flat": ~(edges | texture)}
     return {name: _psnr(error[where]) for name, where in regions.items()}
 
 
 def _psnr(error: Pixels) -> float:
-    return float(-10 * np.log10(np.square(error).mean()))
+    return float(-10 * np.log10(np.square(error).mean())) if error.size else float("nan")
 
 
 def _read(file: Path) -> Pixels:

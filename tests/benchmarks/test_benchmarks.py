@@ -235,3 +235,13 @@ def test_photographs_are_fitted_once_and_listed(tmp_path: Path) -> None:
     nothing = run("real_photographs.py", str(tmp_path))
     assert nothing.returncode != 0
     assert nothing.stderr.startswith(f"{tmp_path} has no NAME_real.png")
+
+
+def test_pairs_are_made_where_no_photographs_are_named(tmp_path: Path) -> None:
+    made = run("real_photographs.py", *("--only", "coffee-photograph", "--side", "48", "--out", str(tmp_path)),
+               *("--overrides", *TINY_NET, "iterations=5"))  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    row, _ = csv.DictReader((tmp_path / "photographs.csv").read_text().splitlines())
+    assert row["photograph"] == "coffee-photograph"
+    assert float(row["true sigma"]) == pytest.approx(10.2, rel=0.2)
+    assert len(list((tmp_path / "made").glob("*_real.png"))) == 14
