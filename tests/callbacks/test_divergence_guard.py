@@ -224,6 +224,15 @@ def test_the_drop_that_counts_can_be_set() -> None:
     assert guard_of(parts).restored_at
 
 
+def test_a_drop_where_a_step_of_self_diffusion_begins_is_none() -> None:
+    steps = ["input=estimate", "input.steps=3", "input.inner=20", "input.beta_max=0.5", "lr=0.05"]
+    parts = run(Fault(set(), "nan"), *steps, "callbacks.divergence_guard.max_drop_db=3")
+    fidelity = parts.module.curves.block()["psnr_observation"]
+    falls = fidelity[19:40:20] - fidelity[20:41:20]
+    assert falls.max() > 3
+    assert not {20, 40} & set(guard_of(parts).restored_at)
+
+
 class While(pl.Callback):
     """Spoils the weights after every step from iteration 28 on, while a condition holds."""
 

@@ -78,10 +78,11 @@ class DivergenceGuard(Stateful, pl.Callback):
     """Restores the last good weights when a fit leaves its course, and takes a remedy when it does so repeatedly.
 
     A fit has left its course when the PSNR to the observation drops sharply or is no number, or when the output is
-    constant where the observation is not (a dead network). The DIP code looks for the drop only, on the host, for
-    every copy of the weights. Here the copy stays on the device and is refreshed every ``snapshot_every`` iterations,
-    only from weights whose output was good; Adam's moments go with the weights, since moments that hold a NaN would
-    spoil the next step. The step of a bad iteration is not taken.
+    constant where the observation is not (a dead network). Where the input of the network is another one than
+    before, as where a step of self-diffusion begins, a drop says nothing. The DIP code looks for the drop only, on
+    the host, for every copy of the weights. Here the copy stays on the device and is refreshed every
+    ``snapshot_every`` iterations, only from weights whose output was good; Adam's moments go with the weights,
+    since moments that hold a NaN would spoil the next step. The step of a bad iteration is not taken.
 
     When ``max_restores`` restores did not help, the learning rate is lowered, to a quarter and then to a sixteenth;
     then the fit goes on in the next higher precision at its own learning rate, and so on, until no remedy is left:
@@ -194,6 +195,8 @@ class DivergenceGuard(Stateful, pl.Callback):
         """Judge this iteration's output; the weights are still those that produced it."""
         iteration = pl_module.iterate.iteration
         fidelity = pl_module.curves.value("psnr_observation", iteration).clamp(max=_PERFECT)
+        if pl_module.prior.policy.changes_at(iteration):
+            self._previous = None
         # "Not greater" is also true of a NaN.
         floor = fidelity.new_tensor(-torch.inf) if self._previous is None else self._previous - self.max_drop_db
         self._diverged = self._diverged | ~(fidelity > floor)

@@ -47,6 +47,10 @@ class Estimate(InputPolicy):
         """Return the channels of the image."""
         return image_channels
 
+    def changes_at(self, iteration: int) -> bool:
+        """Whether a step begins."""
+        return iteration % self.inner == 0 and iteration // self.inner < self.steps
+
     def start(self, z: Tensor, image_shape: tuple[int, int, int]) -> None:
         """Make room for the input.
 
@@ -64,14 +68,13 @@ class Estimate(InputPolicy):
 
     def forward(self, z: Tensor, iteration: int, estimate: Tensor | None) -> Tensor:
         """Return z_t of this iteration's step."""
-        step, within = divmod(iteration, self.inner)
         # Some optimisers, such as L-BFGS, do an iteration several times.
-        if within == 0 and step < self.steps and iteration != self._drawn_in:
+        if self.changes_at(iteration) and iteration != self._drawn_in:
             self._drawn_in = iteration
             base = torch.zeros_like(z) if estimate is None else estimate
             # Of a fit that has left its course, what was there stays.
             base = torch.where(torch.isfinite(base), base, self.current)
-            self.current = base + self._sigmas[step] * self.normal(base)
+            self.current = base + self._sigmas[iteration // self.inner] * self.normal(base)
         return self.current
 
     def unperturbed(self, z: Tensor) -> Tensor:

@@ -108,6 +108,13 @@ class InputPolicy(nn.Module):
         """Return how many channels z must have for an image of so many; None for what the network asks for."""
         return None
 
+    def changes_at(self, iteration: int) -> bool:
+        """Whether the input of an iteration is another than that of the one before, by more than fresh noise.
+
+        Such an output may be far from the one before, without having left its course.
+        """
+        return False
+
     def start(self, z: Tensor, image_shape: tuple[int, int, int]) -> None:
         """Prepare for a fit with the input z (1, C_z, H_z, W_z) of an image (C, H, W).
 
