@@ -57,7 +57,9 @@ def main() -> None:
             print(f"{name}: fitting", flush=True)
             settings = [f"image.path={noisy}", f"image.clean={clean}", f"image.crop={arguments.side}"]
             command = [*settings, "degradation=none", "logger=none", f"hydra.run.dir={folder}", *arguments.overrides]
-            subprocess.run([sys.executable, "-m", "dip_lightning", *command], check=True, stdout=subprocess.DEVNULL)
+            done = subprocess.run([sys.executable, "-m", "dip_lightning", *command], stdout=subprocess.DEVNULL)
+            if done.returncode not in (0, 3):  # 3: worse than the file, which is a result, too
+                sys.exit(f"{name}: the fit ended with code {done.returncode}; the same command goes on")
         rows.append(row_of(name, noisy, clean, arguments.side, json.loads((folder / "summary.json").read_text())))
         write(rows, arguments.out / "photographs.csv")
         print(f"{name}: {rows[-1]['file']} dB as it is, {rows[-1]['handed back']} dB handed back", flush=True)
