@@ -276,6 +276,7 @@ READERS: dict[str, Callable[[Path], Rows]] = {
     "results/real-photographs/photographs.csv": as_it_is(1),
     "results/tiling/seams.csv": seams,
     "results/width/fits.csv": widths,
+    "results/width/larger.csv": as_it_is(3),
     "results/performance/against-original.csv": against_original,
     "results/performance/quality-96.csv": time_to_quality,
 }
