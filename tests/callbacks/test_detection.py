@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from dip_lightning.callbacks import Detection, OutputEMA
-from dip_lightning.callbacks.detection import Picks
+from dip_lightning.callbacks.picks import Picks
 from dip_lightning.config.compose import compose_config
 from dip_lightning.data import GaussianNoise, load_observation
 from dip_lightning.errors import UserError

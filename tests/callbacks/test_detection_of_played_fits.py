@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from dip_lightning import Prior, Problem
 from dip_lightning.callbacks import Detection, DivergenceGuard, OutputEMA
+from dip_lightning.module import Iterate
 from dip_lightning.stopping import HeldOut, MovingVariance, StoppingRule, Sure, WindowedVariance
 from tests.small import fit
 
@@ -60,3 +61,30 @@ def test_outputs_that_are_no_numbers_to_the_end_have_not_stood_still(rule: Stopp
     iteration, image = play(outputs, {"rule": rule}, select="one_pass").chosen() or (-1, torch.empty(1))
     assert 100 < iteration < 160
     assert torch.equal(image[0], PLAYED[iteration])
+
+
+class Refuted(Sure):
+    """Says early on that the least error has been, and is wrong."""
+
+    def statistic(self, iterate: Iterate, output: Tensor) -> Tensor:
+        return torch.tensor(abs(iterate.iteration - 150.0))
+
+    def is_refuted(self) -> Tensor:
+        return torch.tensor(True)
+
+
+def test_a_rule_that_the_fit_has_proved_wrong_does_not_count() -> None:
+    rules = {"holdout": HeldOut(0.25), "sure": Refuted()}
+    detection = play(PLAYED, rules)
+    (iteration, _), picks = detection.chosen() or (-1, None), detection.picks()
+    assert picks["sure"] == 150
+    assert iteration == picks["holdout"] >= 330
+    assert detection.settled == ["holdout"]
+    assert detection.find(Sure) is None
+    assert "so that sure does not count (holdout" in str(detection.doubt())
+
+
+def test_where_no_other_rule_is_left_it_counts() -> None:
+    detection = play(PLAYED, {"sure": Refuted()})
+    assert (detection.chosen() or (-1, None))[0] == 150
+    assert detection.find(Sure) is not None

@@ -249,3 +249,16 @@ def test_sure_is_right_for_shared_noise_when_its_perturbation_is_shared_alike() 
         apart.append(float(np.ptp(judged - errors)))  # a constant moves no minimum
     assert apart[0] < 0.15 * (SIGMA / 255) ** 2
     assert apart[1] > 0.3 * (SIGMA / 255) ** 2
+
+
+@pytest.mark.parametrize(("told", "refuted"), [(SIGMA, False), (2 * SIGMA, True)])
+def test_sure_is_refuted_by_a_fit_that_leaves_far_less_than_the_noise(told: float, refuted: bool) -> None:
+    _, noisy = picture()
+    fit, rule = FakeFit(noisy, told), Sure()
+    target = fit.prepare(rule).target
+    assert target is not None
+    assert not bool(rule.is_refuted())  # before it has seen anything
+    # From what is far too smooth to next to nothing left of the noise, as a fit goes.
+    for width in sorted(WIDTHS, reverse=True):
+        fit.judge(rule, smoothed(target.numpy(), width))
+    assert bool(rule.is_refuted()) is refuted

@@ -300,7 +300,7 @@ def test_a_checkpoint_of_another_version_is_refused(dip: Dip, killed: Path) -> N
     newest = killed / "checkpoints" / "last.ckpt"
     state = read_checkpoint(newest)
     torch.save({**state, "format": 99}, newest)
-    refused(dip("resume=run"), "of format 99: expected a checkpoint of dip, of format 4")
+    refused(dip("resume=run"), "of format 99: expected a checkpoint of dip, of format 5")
     torch.save({"state_dict": {}}, newest)
     refused(dip("resume=run"), "of another program")
 

@@ -1,71 +1,23 @@
 """Stopping without a clean image, and keeping the picture that is handed back."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
 from dip_lightning.callbacks.output_ema import OutputEMA
+from dip_lightning.callbacks.picks import Picks
 from dip_lightning.checks import check_integer
 from dip_lightning.errors import UserError
 from dip_lightning.module import DeepImagePrior
 from dip_lightning.problems.problem import Problem
-from dip_lightning.stateful import Stateful
 from dip_lightning.stopping import ALONE, StoppingRule, choose, disagree, lag_of, patience_after
 
-__all__ = ["Detection", "Picks"]
+__all__ = ["Detection"]
 
 Rule = TypeVar("Rule")
-
-
-class Picks(Stateful):
-    """What each of R rules would hand back so far. All of it lives on the device, so that keeping it waits for nothing.
-
-    Attributes:
-        best: The lowest value of each statistic, (R,).
-        minimum: The iteration of that value, (R,); -1 before the first.
-        stood: How many iterations there were since, (R,), of which a rule could say something.
-        iteration: The iteration that the image is of, (R,); -1 before the first.
-        images: The outputs of those iterations, (R, C, H, W).
-    """
-
-    remembered: ClassVar[tuple[str, ...]] = ("best", "minimum", "stood", "iteration", "images")
-
-    def __init__(self, like: Tensor, lags: list[int | None]) -> None:
-        """Begin with nothing.
-
-        Args:
-            like: What the outputs are like, (1, C, H, W).
-            lags: How many iterations each pick trails its minimum; None for half of the iterations up to there.
-        """
-        self.best = like.new_full((len(lags),), torch.inf)
-        self.minimum = torch.full((len(lags),), -1, device=like.device)
-        self.iteration = self.minimum.clone()
-        self.stood = torch.zeros_like(self.minimum)
-        self.images = torch.zeros_like(like).repeat(len(lags), 1, 1, 1)
-        self._lags = torch.tensor([-1 if lag is None else lag for lag in lags], device=like.device)
-
-    def update(self, iteration: int, values: Tensor, output: Tensor) -> None:
-        """Take in an iteration: keep its output where its value is the least, or no more than the lag after the least.
-
-        An iteration without any value, as one that had diverged, does not count.
-
-        Args:
-            iteration: Which.
-            values: The statistics, (R,); what is not finite is no value.
-            output: What would be handed back, (1, C, H, W).
-        """
-        finite = torch.isfinite(values)
-        better = finite & (values < self.best)
-        self.best = torch.where(better, values, self.best)
-        self.minimum = torch.where(better, iteration, self.minimum)
-        self.stood = torch.where(better, 0, self.stood + finite.any())
-        lags = torch.where(self._lags < 0, self.minimum // 2, self._lags)
-        follows = finite & (self.minimum >= 0) & (self.stood <= lags)
-        self.iteration = torch.where(follows, iteration, self.iteration)
-        torch.where(follows[:, None, None, None], output, self.images, out=self.images)
 
 
 class Detection(pl.Callback):
@@ -210,16 +162,34 @@ class Detection(pl.Callback):
 
     def _look(self, trainer: pl.Trainer, picks: Picks, iteration: int) -> None:
         self.settled, alone = [], False
-        rows = torch.stack((picks.minimum, picks.stood), dim=1).tolist()
-        for (name, rule), (minimum, stood) in zip(self._active.items(), rows, strict=True):
+        rows = torch.stack((picks.minimum, picks.stood, self._refutations()), dim=1).tolist()
+        voting = self._believed([bool(refuted) for *_, refuted in rows])
+        for (name, rule), (minimum, stood, _) in zip(self._active.items(), rows, strict=True):
             patience = int(patience_after(minimum, self.patience, self._lag_of(rule)))
-            if minimum >= 0 and stood >= patience:
+            if name in voting and minimum >= 0 and stood >= patience:
                 self.settled.append(name)
                 alone |= rule.follows_output and stood >= ALONE * patience
         alone = alone and self.agree < len(self.rules)
-        if alone or len(self.settled) >= min(self.agree, len(self._active)):
+        if alone or len(self.settled) >= min(self.agree, len(voting)):
             self.ended_fit = True
             trainer.should_stop = True
+
+    def _refutations(self) -> Tensor:
+        """Whether each rule has been proved wrong by the fit, (R,), on the device."""
+        assert self._picks is not None
+        no = torch.zeros_like(self._picks.minimum[0])
+        found = [rule.is_refuted() if hasattr(rule, "is_refuted") else no for rule in self._active.values()]
+        return torch.stack([one.to(no) for one in found])
+
+    def _believed(self, refuted: list[bool]) -> list[str]:
+        """The rules that have not been proved wrong, by name; all of them where none is left."""
+        kept = [name for name, wrong in zip(self._active, refuted, strict=True) if not wrong]
+        return kept or list(self._active)
+
+    @property
+    def voting(self) -> list[str]:
+        """The rules whose word counts, by name: those that the fit has not proved wrong. Waits for the device."""
+        return [] if self._picks is None else self._believed(self._refutations().bool().tolist())
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: DeepImagePrior) -> None:  # type: ignore[override]
         """Mark the detected iteration in the curves."""
@@ -248,7 +218,8 @@ class Detection(pl.Callback):
 
     def doubt(self) -> str | None:
         """Say in one sentence why the pick should not be trusted; None where nothing speaks against it."""
-        picks = self.picks()
+        voting = self.voting
+        picks = {name: iteration for name, iteration in self.picks().items() if name in voting}
         told = ", ".join(f"{name} {iteration}" for name, iteration in picks.items())
         if not picks:
             return "The fit was too short for a stopping rule; the last output is handed back."
@@ -256,16 +227,20 @@ class Detection(pl.Callback):
             return f"The fit ended before the stopping rules had settled (best so far: {told})."
         if disagree(picks.values()):
             return f"The stopping rules disagree ({told})."
-        if len(self.settled) < min(self.agree, len(self._active)):
+        if len(self.settled) < min(self.agree, len(voting)):
             return f"Only {self.settled[0]} had settled ({told})."
+        if len(voting) < len(self._active):
+            wrong = ", ".join(name for name in self._active if name not in voting)
+            return f"The noise is weaker than it was taken for, so that {wrong} does not count ({told})."
         if self.abstained and len(self._active) == 1:
             needs = ", ".join(f"{name} needs {what}" for name, what in self.abstained.items())
             return f"Only {told.split()[0]} could judge the picture; {needs}."
         return None
 
     def find(self, kind: type[Rule]) -> Rule | None:
-        """Return the rule of a kind that judges this picture, or None."""
-        return next((rule for rule in self._active.values() if isinstance(rule, kind)), None)
+        """Return the rule of a kind that judges this picture and has not been proved wrong, or None."""
+        voting = self.voting
+        return next((rule for name, rule in self._active.items() if isinstance(rule, kind) and name in voting), None)
 
     def picks(self) -> dict[str, int]:
         """The iteration of each rule's pick, by name; without the rules that have none. Waits for the device."""
@@ -276,12 +251,12 @@ class Detection(pl.Callback):
 
     def chosen(self) -> tuple[int, Tensor] | None:
         """The iteration and the picture that are handed back; None where no rule has a pick. Waits for the device."""
-        picks = self.picks()
+        voting = self.voting
+        picks = {name: iteration for name, iteration in self.picks().items() if name in voting}
         if self._picks is None or not picks:
             return None
-        judges = [name for name, rule in self._active.items() if rule.follows_output]
-        voters = len(self._active)
-        name = choose(picks, self.settled, judges, voters=voters, agree=min(self.agree, voters))
+        judges = [name for name in voting if self._active[name].follows_output]
+        name = choose(picks, self.settled, judges, voters=len(voting), agree=min(self.agree, len(voting)))
         index = list(self._active).index(name)
         return picks[name], self._picks.images[index : index + 1]
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from dip_lightning.callbacks.detection import Detection, Picks
+from dip_lightning.callbacks.detection import Detection
+from dip_lightning.callbacks.picks import Picks
 from dip_lightning.checks import check_integer, check_number
 from dip_lightning.module import DeepImagePrior
 from dip_lightning.stopping import CleanError

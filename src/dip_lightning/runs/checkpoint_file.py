@@ -31,7 +31,7 @@ FOLDER, NEWEST, PREVIOUS = "checkpoints", "last.ckpt", "previous.ckpt"
 _UNFINISHED = "unfinished.ckpt"
 
 # Raised by one when older programs could not make sense of what newer ones write, or newer ones of older.
-_FORMAT = 4
+_FORMAT = 5
 
 
 class FitDescription(TypedDict):

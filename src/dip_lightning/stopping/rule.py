@@ -49,7 +49,9 @@ class StoppingRule(Protocol):
             outputs, which an averaged output trails.
 
     A rule that is deceived by noise that neighbours share says so in a further attribute,
-    ``needs_independent_noise = True``: beside rules without it, it abstains on such noise.
+    ``needs_independent_noise = True``: beside rules without it, it abstains on such noise. One that can find in the
+    course of a fit that what it reckons with is wrong has a method ``is_refuted()``, which returns a tensor of shape
+    () on the device; beside other rules its word does not count then.
     """
 
     follows_output: bool
