@@ -108,6 +108,7 @@ def test_sigma_is_given_or_added_or_estimated() -> None:
 
 def test_the_cap_follows_the_noise_unless_it_is_given() -> None:
     assert [iterations_for(sigma) for sigma in (0, 5, 15, 25, 50, 100)] == [10_000, 10_000, 8300, 5000, 3000, 3000]
+    assert [iterations_for(sigma, shared=True) for sigma in (5, 25, 100)] == [2500, 2500, 2500]
     noise = GaussianNoise(50)
     assert ImageSource("skimage:camera", noise, iterations=None, crop=32).iterations == 3000
     assert ImageSource("skimage:camera", noise, iterations=7, crop=32).iterations == 7

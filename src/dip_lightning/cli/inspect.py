@@ -83,7 +83,7 @@ def _look(path: Path) -> _Found:
     top, left = (max(length - _LOOKED_AT, 0) // 2 for length in (picture.height, picture.width))
     rows, columns = (min(length, _LOOKED_AT) for length in (picture.height, picture.width))
     noise = estimate_model(np.clip(picture.cropped(top, left, rows, columns).to_unit(), 0, 1))
-    iterations = iterations_for(noise.level)
+    iterations = iterations_for(noise.level, shared=not noise.is_white)
     return _Found(path, picture, chosen, noise, iterations, default_cost(picture.height * picture.width, iterations))
 
 

@@ -92,7 +92,7 @@ class ImageSource:
     def iterations(self) -> int:
         """How many iterations the fit has, at most."""
         if self._iterations is None:
-            return iterations_for(self.observation.sigma)
+            return iterations_for(self.observation.sigma, shared=self.observation.correlated)
         return self._iterations(self.observation) if callable(self._iterations) else self._iterations
 
     @property

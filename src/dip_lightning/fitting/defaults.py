@@ -65,7 +65,7 @@ def suited_iterations(operator: object, observation: Observation) -> int:
         observation: What was seen.
     """
     suited = defaults_for(operator, observation).iterations
-    return iterations_for(observation.sigma) if suited is None else suited
+    return iterations_for(observation.sigma, shared=observation.correlated) if suited is None else suited
 
 
 def suited_channels(cfg: DictConfig, device: torch.device) -> DictConfig:
