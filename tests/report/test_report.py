@@ -471,3 +471,17 @@ def test_a_doubt_stands_on_the_card_of_its_run(tmp_path: Path) -> None:
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert page.count('class="unsure"') == 1
     assert "Unsure. The rules &lt;disagree&gt;." in page
+
+
+def test_the_rows_of_the_paper_s_table_are_in_its_order(tmp_path: Path) -> None:
+    settings = [("resunet", 0.1), ("resnet", 0.0), ("resunet", 0.0), ("unet", 0.0)]
+    for number, (model, dropout) in enumerate(settings):
+        write_run(tmp_path / "runs" / str(number), model=model, dropout=dropout)
+    write_report([tmp_path / "runs"], tmp_path / "out")
+    rows = list(csv.DictReader((tmp_path / "out" / "table.csv").read_text(encoding="utf-8").splitlines()))
+    assert [(row["setting"].split(",")[0], row["paper, averaged"]) for row in rows] == [
+        ("unet", "32.53"),
+        ("resnet", "29.90"),
+        ("resunet", "32.68"),
+        ("resunet", "32.97"),
+    ]

@@ -12,6 +12,7 @@ from dip_lightning.errors import UserError
 from dip_lightning.report.charts import draw_curves_of_groups, draw_factors
 from dip_lightning.report.comparison import compare_groups
 from dip_lightning.report.page import write_page
+from dip_lightning.report.paper import as_in_the_paper
 from dip_lightning.report.runs import find_runs, group_runs
 from dip_lightning.report.table import explain_groups, make_rows, to_csv, to_latex, to_markdown
 from dip_lightning.runs.written import hand_over
@@ -38,7 +39,7 @@ def write_report(paths: list[Path], out: Path) -> list[Path]:
     if not runs:
         told = f"{len(found)} interrupted {'run' if len(found) == 1 else 'runs'}"
         raise UserError(told, "some that came to their end", "start them again: they go on")
-    groups = group_runs(runs)
+    groups = as_in_the_paper(group_runs(runs))
     rows, remarks = make_rows(groups), [*explain_groups(groups), *compare_groups(groups)]
     if cut := len(found) - len(runs):
         told = "1 run was" if cut == 1 else f"{cut} runs were"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from dip_lightning.report.runs import Group
 
-__all__ = ["Published", "published_for"]
+__all__ = ["Published", "as_in_the_paper", "published_for"]
 
 
 @dataclass(frozen=True)
@@ -37,3 +37,12 @@ def published_for(group: Group) -> Published | None:
         return None
     row = _TABLE_1.get((str(summary["model"]), float(summary.get("dropout") or 0)))
     return row if row is not None and row.parameters == summary.get("num_parameters") else None
+
+
+def as_in_the_paper(groups: list[Group]) -> list[Group]:
+    """Return groups in the order of Table 1 where every one of them is a row of it; else as they are."""
+    rows = [row for row in map(published_for, groups) if row is not None]
+    if len(rows) < len(groups):
+        return groups
+    order = list(_TABLE_1.values())
+    return [group for _, group in sorted(zip(rows, groups, strict=True), key=lambda pair: order.index(pair[0]))]
