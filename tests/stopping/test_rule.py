@@ -34,9 +34,13 @@ def test_a_minimum_is_believed_after_half_its_iteration_and_at_least_four_hundre
     assert patience_after(minima, None, None).tolist() == patience_after(minima, None, 0).tolist()
 
 
-def test_three_picks_may_differ_by_a_factor_of_two_and_two_picks_by_a_fifth() -> None:
+def test_of_three_picks_the_middle_one_needs_another_nearby_and_two_lie_within_a_fifth() -> None:
     assert not disagree([100, 150, 200])
-    assert disagree([100, 150, 201])
+    assert not disagree([900, 100, 150])  # one rule may be wrong
+    assert not disagree([10, 600, 900])
+    assert disagree([100, 151, 227])
+    assert disagree([3, 0, 9])
+    assert not disagree([0, 0, 9])
     assert not disagree([100, 120])
     assert disagree([100, 121])
     assert not disagree([100])

@@ -19,7 +19,7 @@ __all__ = ["ALONE", "StoppingRule", "choose", "disagree", "lag_of", "patience_af
 _SHORTEST_PATIENCE = 400
 
 # Picks that lie further apart than this factor do not agree; two of them have no third to settle it.
-_APART, _APART_OF_TWO = 2.0, 1.2
+_APART, _APART_OF_TWO = 1.5, 1.2
 
 # How many times its patience the minimum of a rule that judges the output must stand to end the fit without a second
 # rule. Rules that judge how much the output moves never do: while a fit warms up they have false minima.
@@ -107,8 +107,17 @@ def patience_after(minimum: int | NDArray[np.integer], patience: int | None, lag
 
 
 def disagree(picks: Collection[int]) -> bool:
-    """Whether the iterations that rules picked lie too far apart for one answer: a factor of 2, or 1.2 of two rules."""
-    return max(picks) > (_APART_OF_TWO if len(picks) == 2 else _APART) * min(picks)
+    """Whether the iterations that rules picked give no answer.
+
+    Of three or more, whether the middle one, which is handed back, is alone, no other within a factor of 1.5: one rule
+    may be wrong as long as two agree. Of two, whether they lie apart by more than a factor of 1.2.
+    """
+    order = sorted(picks)
+    if len(order) < 3:
+        return max(order) > _APART_OF_TWO * min(order)
+    middle = len(order) // 2
+    below, here, above = order[middle - 1 : middle + 2]
+    return here > _APART * below and above > _APART * here
 
 
 def choose(

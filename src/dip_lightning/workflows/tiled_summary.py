@@ -15,13 +15,15 @@ from dip_lightning.fitting.removed import combine, is_doubtful
 from dip_lightning.fitting.summary import interrupted_by, summarise_ending, tell_notes
 from dip_lightning.runs.record import StoppingSummary, Summary
 from dip_lightning.runs.status import fingerprint
-from dip_lightning.stopping import disagree
 from dip_lightning.workflows.tiles import Tile, Tiles
 
 __all__ = ["TiledRun", "mean_curves", "panels_of", "summarise_tiles"]
 
 # Rows of a picture that are measured at once: whole pictures of this size would be copied several times.
 _ROWS = 256
+
+# Tiles whose picks lie further apart than this factor do not call for one iteration.
+_APART = 2.0
 
 
 @dataclass
@@ -177,7 +179,7 @@ def _reason(run: TiledRun) -> str:
 def _doubt(run: TiledRun) -> str | None:
     """Say in one sentence why the iteration should not be trusted; None where nothing says so."""
     picks = {name: summary["stopping"]["iteration"] for name, summary in run.pilots.items()}
-    if picks and disagree(picks.values()):
+    if picks and max(picks.values()) > _APART * min(picks.values()):
         told = ", ".join(f"{name} {iteration}" for name, iteration in picks.items())
         return f"The tiles that choose the iteration disagree ({told})."
     doubts = [summary["stopping"]["unsure"] for summary in run.pilots.values() if summary["stopping"]["unsure"]]
