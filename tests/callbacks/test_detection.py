@@ -107,6 +107,16 @@ def test_a_rule_that_judges_one_pass_outputs_hands_back_a_later_average() -> Non
     assert (detection.chosen() or [0])[0] == 4
 
 
+@pytest.mark.parametrize(("alpha", "iterations"), [(0.99, 4 + 400 + 1), ("growing", 4 + 250 + 1)])
+def test_where_the_memory_of_the_average_grows_a_minimum_is_believed_sooner(
+    alpha: float | str, iterations: int
+) -> None:
+    detection = Detection({"rule": Scripted(V)}, min_iterations=0, check_every=1)
+    module = run(detection, 450, alpha=alpha)
+    assert module.curves.recorded == iterations
+    assert detection.earliest_end == iterations - 4
+
+
 def test_the_selected_output_is_what_a_rule_judges() -> None:
     for select in ("averaged", "one_pass"):
         rule = Scripted(V)
@@ -248,6 +258,7 @@ def test_patience_grows_with_the_minimum_unless_it_is_given_and_waits_for_the_pi
     assert patience_after(np.array([10, 2000]), 30, 0).tolist() == [30, 30]
     assert int(patience_after(2000, 30, 200)) == 200  # what the pick trails its minimum by
     assert int(patience_after(2000, None, 200)) == 1000
+    assert patience_after(np.array([10, 800, 2000]), None, 0, growing=True).tolist() == [250, 250, 600]
 
 
 def test_the_detection_is_marked_in_the_curves() -> None:

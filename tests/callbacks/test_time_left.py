@@ -21,8 +21,8 @@ def left_of(sigma: float | None, iterations: int, stops: bool = True) -> TimeLef
 
 
 def test_a_fit_that_stops_by_itself_is_expected_to_do_so() -> None:
-    assert left_of(25, 5000) == TimeLeft(1550, 5000)
-    assert left_of(50, 3000) == TimeLeft(930, 3000)
+    assert left_of(25, 5000) == TimeLeft(1350, 5000)
+    assert left_of(50, 3000) == TimeLeft(810, 3000)
     assert left_of(25, 1000) == TimeLeft(1000, 1000)
     assert left_of(25, 5000, stops=False) == left_of(None, 5000) == TimeLeft(5000, 5000)
 

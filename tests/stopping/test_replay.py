@@ -32,6 +32,13 @@ def test_a_replay_ends_as_the_fit_did(
     assert outcome.settled == (patience < 90)
 
 
+@pytest.mark.parametrize(("growing", "iterations"), [(False, 901 + 450), (True, 901 + 270)])
+def test_the_memory_of_the_average_says_how_long_a_minimum_must_stand(growing: bool, iterations: int) -> None:
+    curve = np.abs(np.arange(2000) - 900.0)
+    outcome = replay({"rule": (curve, 0)}, agree=1, min_iterations=100, patience=None, growing=growing)
+    assert (outcome.iterations, outcome.chosen) == (iterations, 900)
+
+
 def test_without_a_value_there_is_no_pick() -> None:
     outcome = replay({"rule": (np.full(9, np.nan), 3)}, agree=1, min_iterations=0, patience=2)
     assert (outcome.iterations, outcome.settled, outcome.picks, outcome.chosen) == (9, False, {}, None)

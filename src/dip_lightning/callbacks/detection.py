@@ -55,7 +55,8 @@ class Detection(pl.Callback):
             agree: How many of them must have settled.
             min_iterations: Minima before this iteration do not count: while a fit warms up there are false ones.
             patience: Iterations without a new minimum after which a rule has settled; None for half as many as it took
-                to reach the minimum, but at least 400. The lag of a pick, 2/(1 − α), is always waited for.
+                to reach the minimum, but at least 400; of an average whose memory grows 0.3 of them, at least 250. The
+                lag of a pick, see above, is always waited for.
             check_every: Iterations between two looks at the picks; None for 1 on a CPU and 25 elsewhere, where a look
                 waits for the device.
 
@@ -100,7 +101,7 @@ class Detection(pl.Callback):
     @property
     def earliest_end(self) -> int:
         """The number of iterations before which no rule can end the fit."""
-        return self.min_iterations + 1 + int(patience_after(self.min_iterations, self.patience, 0))
+        return self.min_iterations + 1 + self._patience_after(self.min_iterations, 0)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: DeepImagePrior) -> None:  # type: ignore[override]
         """Forget an earlier fit, and look at what is handed back: the averaged output trails the one-pass outputs."""
@@ -165,7 +166,7 @@ class Detection(pl.Callback):
         rows = torch.stack((picks.minimum, picks.stood, self._refutations()), dim=1).tolist()
         voting = self._believed([bool(refuted) for *_, refuted in rows])
         for (name, rule), (minimum, stood, _) in zip(self._active.items(), rows, strict=True):
-            patience = int(patience_after(minimum, self.patience, self._lag_of(rule)))
+            patience = self._patience_after(minimum, self._lag_of(rule))
             if name in voting and minimum >= 0 and stood >= patience:
                 self.settled.append(name)
                 alone |= rule.follows_output and stood >= ALONE * patience
@@ -173,6 +174,9 @@ class Detection(pl.Callback):
         if alone or len(self.settled) >= min(self.agree, len(voting)):
             self.ended_fit = True
             trainer.should_stop = True
+
+    def _patience_after(self, minimum: int, lag: int | None) -> int:
+        return int(patience_after(minimum, self.patience, lag, growing=self._lag is None))
 
     def _refutations(self) -> Tensor:
         """Whether each rule has been proved wrong by the fit, (R,), on the device."""

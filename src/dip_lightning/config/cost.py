@@ -6,9 +6,9 @@ from dip_lightning.system.processor import has_native_bf16
 
 __all__ = ["LIKELY_SHARE", "Cost", "default_cost"]
 
-# The share of the iterations that the noise calls for after which fits have stopped by themselves: 0.31 in the mean of
-# nine pictures at σ = 25 (0.19 to 0.38) with the default network, see docs/results/width.md. Of other noise a guess.
-LIKELY_SHARE = 0.31
+# The share of the iterations that the noise calls for after which fits have stopped by themselves: 0.27 in the mean of
+# nine pictures at σ = 25 (0.16 to 0.37) with the default network, see docs/results/stopping.md. Of other noise a guess.
+LIKELY_SHARE = 0.27
 
 # Bytes that an iteration of the default network (U-net of 32 channels, five levels) keeps for each pixel, as
 # `fitting.memory` meters it; what the process has without a picture.
@@ -37,14 +37,15 @@ class Cost:
     at_most: float
 
 
-def default_cost(pixels: int, iterations: int) -> Cost:
+def default_cost(pixels: int, iterations: int, likely: float = LIKELY_SHARE) -> Cost:
     """Estimate what a fit with the default settings takes on a CPU.
 
     Args:
         pixels: Of the picture.
         iterations: The most that the fit has.
+        likely: The share of them after which it has probably stopped by itself.
     """
     precision = "bf16" if has_native_bf16() else "fp32"
     seconds = iterations * pixels * _SECONDS_PER_PIXEL[precision]
     memory = _BYTES_OF_PROCESS + pixels * (_BYTES_PER_PIXEL[precision] + _BYTES_OF_IMAGES)
-    return Cost(precision, memory, LIKELY_SHARE * seconds, seconds)
+    return Cost(precision, memory, likely * seconds, seconds)

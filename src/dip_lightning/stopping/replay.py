@@ -35,6 +35,7 @@ def replay(
     agree: int,
     min_iterations: int,
     patience: int | None,
+    growing: bool = False,
 ) -> ReplayedFit:
     """Do what ``callbacks.Detection`` does, with ``check_every=1``.
 
@@ -46,6 +47,7 @@ def replay(
         min_iterations: Minima before this iteration do not count.
         patience: Iterations without a new minimum after which a rule has settled; None as there.
             The lag of a rule's pick is always waited for.
+        growing: Whether the memory of the average grew with the fit.
 
     Returns:
         How it would have ended.
@@ -57,7 +59,9 @@ def replay(
     # Iterations of which no rule can say anything, as those that had diverged, do not count.
     counted = np.cumsum(np.any([np.isfinite(curve) for curve, _ in statistics.values()], axis=0))
     minima = {name: _running_argmin(curve, min_iterations) for name, (curve, _) in statistics.items()}
-    waits = {name: patience_after(minima[name], patience, lag) for name, (_, lag) in statistics.items()}
+    waits = {
+        name: patience_after(minima[name], patience, lag, growing=growing) for name, (_, lag) in statistics.items()
+    }
     stood = {name: np.where(minimum >= 0, counted - counted[minimum], -1) for name, minimum in minima.items()}
     settled = {name: stood[name] >= waits[name] for name in statistics}
     enough = np.sum(list(settled.values()), axis=0) >= agree

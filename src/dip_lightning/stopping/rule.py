@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ALONE", "StoppingRule", "choose", "disagree", "lag_of", "patience_after"]
 
-# A minimum is believed when it has stood for half as long as it took to reach it, and for at least so many iterations.
-_SHORTEST_PATIENCE = 400
+# A minimum is believed when it has stood for this share of the iterations that it took to reach it, and for at least so
+# many iterations. The average whose memory grows is smoother, and so are the statistics of rules that judge it.
+_PATIENCE, _SHORTEST_PATIENCE = 0.5, 400
+_PATIENCE_OF_GROWING, _SHORTEST_OF_GROWING = 0.3, 250
 
 # Picks that lie further apart than this factor do not agree; two of them have no third to settle it.
 _APART, _APART_OF_TWO = 1.5, 1.2
@@ -88,19 +90,24 @@ class StoppingRule(Protocol):
         ...
 
 
-def patience_after(minimum: int | NDArray[np.integer], patience: int | None, lag: int | None) -> NDArray[np.integer]:
+def patience_after(
+    minimum: int | NDArray[np.integer], patience: int | None, lag: int | None, *, growing: bool = False
+) -> NDArray[np.integer]:
     """How many iterations a minimum must stand until its rule has settled.
 
     Args:
         minimum: The iteration that it was reached in, one or several.
-        patience: What was asked for; None for half of ``minimum``, but at least 400.
+        patience: What was asked for; None for half of ``minimum``, but at least 400, or 0.3 of it and 250 of an average
+            whose memory grows.
         lag: How many iterations the rule's pick trails its minimum, as :func:`lag_of` returns it. So long is always
             waited: a fit that ended before would hand back its last output.
+        growing: Whether the average that is handed back has a memory that grows.
 
     Returns:
         As many numbers of iterations as there are minima.
     """
-    asked = np.maximum(np.asarray(minimum) // 2, _SHORTEST_PATIENCE) if patience is None else patience
+    share, least = (_PATIENCE_OF_GROWING, _SHORTEST_OF_GROWING) if growing else (_PATIENCE, _SHORTEST_PATIENCE)
+    asked = np.maximum((np.asarray(minimum) * share).astype(int), least) if patience is None else patience
     trails = np.asarray(minimum) // 2 if lag is None else np.full_like(minimum, lag)
     waited: NDArray[np.integer] = np.maximum(asked, trails)
     return waited
