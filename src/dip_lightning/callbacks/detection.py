@@ -27,7 +27,7 @@ class Detection(pl.Callback):
     have no value and do not count. The fit ends when ``agree`` of the rules have settled, or when one that judges the
     output itself has stood alone for three times as long. Whose pick is handed back is told by
     :func:`dip_lightning.stopping.choose`. A rule that needs what a fit does not have, such as σ, or noise that
-    neighbours do not share, abstains where there are others.
+    neighbours do not share, abstains where there are others; one that the fit has proved wrong does not count then.
 
     A rule that judges one-pass outputs finds their best iteration; the averaged output trails by its memory, and of it
     the picture 2/(1 − α) iterations later is taken, or of an average whose memory grows, half as many again later.
