@@ -27,10 +27,12 @@ class Played(nn.Module):
         return self.outputs[self.next - 1][None] + 0 * self.weight
 
 
-def play(outputs: Tensor, rules: Mapping[str, StoppingRule], *before: pl.Callback, **more: Any) -> Detection:
+def play(
+    outputs: Tensor, rules: Mapping[str, StoppingRule], *before: pl.Callback, agree: int | None = None, **more: Any
+) -> Detection:
     """Play outputs (iterations, C, H, W) that are nearest to an image of 0.5, and have the rules judge them."""
     noisy = 0.5 + 0.1 * torch.randn((1, *outputs.shape[1:]), generator=torch.Generator().manual_seed(0))
-    detection = Detection(rules, agree=len(rules), min_iterations=100, patience=300, check_every=25)
+    detection = Detection(rules, agree=agree or len(rules), min_iterations=100, patience=300, check_every=25)
     callbacks = [*before, OutputEMA(), detection]
     fit(Problem(noisy, sigma=25.5), Prior(Played(outputs)), callbacks, len(outputs), **more)
     return detection
@@ -73,18 +75,32 @@ class Refuted(Sure):
         return torch.tensor(True)
 
 
-def test_a_rule_that_the_fit_has_proved_wrong_does_not_count() -> None:
-    rules = {"holdout": HeldOut(0.25), "sure": Refuted()}
-    detection = play(PLAYED, rules)
+def test_of_two_rules_of_which_one_is_proved_wrong_the_later_pick_counts() -> None:
+    detection = play(PLAYED, {"holdout": HeldOut(0.25), "sure": Refuted()})
     (iteration, _), picks = detection.chosen() or (-1, None), detection.picks()
     assert picks["sure"] == 150
     assert iteration == picks["holdout"] >= 330
-    assert detection.settled == ["holdout"]
+    assert detection.settled == ["holdout", "sure"]  # it alone would have ended the fit long before
     assert detection.find(Sure) is None
-    assert "so that sure does not count (holdout" in str(detection.doubt())
+    assert "which deceives sure (holdout" in str(detection.doubt())
+
+
+def test_of_three_rules_one_that_is_proved_wrong_does_not_count() -> None:
+    class Late(Sure):
+        def statistic(self, iterate: Iterate, output: Tensor) -> Tensor:
+            return torch.tensor(-float(iterate.iteration))
+
+        def is_refuted(self) -> Tensor:
+            return torch.tensor(True)
+
+    rules = {"wmv": WindowedVariance(20), "holdout": HeldOut(0.25), "sure": Late()}
+    detection = play(PLAYED, rules, agree=2)
+    assert detection.ended_fit
+    assert detection.settled == ["wmv", "holdout"]
+    assert (detection.chosen() or (-1, None))[0] < detection.picks()["sure"]
 
 
 def test_where_no_other_rule_is_left_it_counts() -> None:
     detection = play(PLAYED, {"sure": Refuted()})
     assert (detection.chosen() or (-1, None))[0] == 150
-    assert detection.find(Sure) is not None
+    assert detection.ended_fit

@@ -1,6 +1,6 @@
 """Stopping without a clean image, and keeping the picture that is handed back."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
 import pytorch_lightning as pl
@@ -27,7 +27,8 @@ class Detection(pl.Callback):
     have no value and do not count. The fit ends when ``agree`` of the rules have settled, or when one that judges the
     output itself has stood alone for three times as long. Whose pick is handed back is told by
     :func:`dip_lightning.stopping.choose`. A rule that needs what a fit does not have, such as σ, or noise that
-    neighbours do not share, abstains where there are others; one that the fit has proved wrong does not count then.
+    neighbours do not share, abstains where there are others. One that the fit has proved wrong does not count where
+    enough others are left; where not, it never ends the fit alone, and the later pick is handed back.
 
     A rule that judges one-pass outputs finds their best iteration; the averaged output trails by its memory, and of it
     the picture 2/(1 − α) iterations later is taken, or of an average whose memory grows, half as many again later.
@@ -164,12 +165,13 @@ class Detection(pl.Callback):
     def _look(self, trainer: pl.Trainer, picks: Picks, iteration: int) -> None:
         self.settled, alone = [], False
         rows = torch.stack((picks.minimum, picks.stood, self._refutations()), dim=1).tolist()
-        voting = self._believed([bool(refuted) for *_, refuted in rows])
+        refuted = {name for name, (*_, wrong) in zip(self._active, rows, strict=True) if wrong}
+        voting = self._voting(refuted)
         for (name, rule), (minimum, stood, _) in zip(self._active.items(), rows, strict=True):
             patience = self._patience_after(minimum, self._lag_of(rule))
             if name in voting and minimum >= 0 and stood >= patience:
                 self.settled.append(name)
-                alone |= rule.follows_output and stood >= ALONE * patience
+                alone |= rule.follows_output and name not in refuted and stood >= ALONE * patience
         alone = alone and self.agree < len(self.rules)
         if alone or len(self.settled) >= min(self.agree, len(voting)):
             self.ended_fit = True
@@ -185,15 +187,16 @@ class Detection(pl.Callback):
         found = [rule.is_refuted() if hasattr(rule, "is_refuted") else no for rule in self._active.values()]
         return torch.stack([one.to(no) for one in found])
 
-    def _believed(self, refuted: list[bool]) -> list[str]:
-        """The rules that have not been proved wrong, by name; all of them where none is left."""
-        kept = [name for name, wrong in zip(self._active, refuted, strict=True) if not wrong]
-        return kept or list(self._active)
+    def _voting(self, refuted: Collection[str]) -> list[str]:
+        """The rules whose word counts, by name: without those proved wrong, if enough others are left."""
+        kept = [name for name in self._active if name not in refuted]
+        return kept if len(kept) >= min(self.agree, len(self._active)) else list(self._active)
 
-    @property
-    def voting(self) -> list[str]:
-        """The rules whose word counts, by name: those that the fit has not proved wrong. Waits for the device."""
-        return [] if self._picks is None else self._believed(self._refutations().bool().tolist())
+    def refuted(self) -> list[str]:
+        """The rules that the fit has proved wrong, by name. Waits for the device."""
+        if self._picks is None:
+            return []
+        return [name for name, wrong in zip(self._active, self._refutations().tolist(), strict=True) if wrong]
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: DeepImagePrior) -> None:  # type: ignore[override]
         """Mark the detected iteration in the curves."""
@@ -222,20 +225,20 @@ class Detection(pl.Callback):
 
     def doubt(self) -> str | None:
         """Say in one sentence why the pick should not be trusted; None where nothing speaks against it."""
-        voting = self.voting
+        refuted = self.refuted()
+        voting = self._voting(refuted)
         picks = {name: iteration for name, iteration in self.picks().items() if name in voting}
         told = ", ".join(f"{name} {iteration}" for name, iteration in picks.items())
         if not picks:
             return "The fit was too short for a stopping rule; the last output is handed back."
         if not self.ended_fit:
             return f"The fit ended before the stopping rules had settled (best so far: {told})."
+        if refuted:
+            return f"The noise is weaker than it was taken for, which deceives {', '.join(refuted)} ({told})."
         if disagree(picks.values()):
             return f"The stopping rules disagree ({told})."
         if len(self.settled) < min(self.agree, len(voting)):
             return f"Only {self.settled[0]} had settled ({told})."
-        if len(voting) < len(self._active):
-            wrong = ", ".join(name for name in self._active if name not in voting)
-            return f"The noise is weaker than it was taken for, so that {wrong} does not count ({told})."
         if self.abstained and len(self._active) == 1:
             needs = ", ".join(f"{name} needs {what}" for name, what in self.abstained.items())
             return f"Only {told.split()[0]} could judge the picture; {needs}."
@@ -243,8 +246,10 @@ class Detection(pl.Callback):
 
     def find(self, kind: type[Rule]) -> Rule | None:
         """Return the rule of a kind that judges this picture and has not been proved wrong, or None."""
-        voting = self.voting
-        return next((rule for name, rule in self._active.items() if isinstance(rule, kind) and name in voting), None)
+        refuted = self.refuted()
+        return next(
+            (rule for name, rule in self._active.items() if isinstance(rule, kind) and name not in refuted), None
+        )
 
     def picks(self) -> dict[str, int]:
         """The iteration of each rule's pick, by name; without the rules that have none. Waits for the device."""
@@ -255,12 +260,16 @@ class Detection(pl.Callback):
 
     def chosen(self) -> tuple[int, Tensor] | None:
         """The iteration and the picture that are handed back; None where no rule has a pick. Waits for the device."""
-        voting = self.voting
+        refuted = self.refuted()
+        voting = self._voting(refuted)
         picks = {name: iteration for name, iteration in self.picks().items() if name in voting}
         if self._picks is None or not picks:
             return None
         judges = [name for name in voting if self._active[name].follows_output]
         name = choose(picks, self.settled, judges, voters=len(voting), agree=min(self.agree, len(voting)))
+        if not set(refuted).isdisjoint(voting):
+            # A rule that takes the noise for stronger than it is picks too early.
+            name = max(picks, key=lambda one: picks[one])
         index = list(self._active).index(name)
         return picks[name], self._picks.images[index : index + 1]
 
