@@ -19,7 +19,7 @@ READY := $(VENV)/.ready
 	gpu-structure real-photographs noise-estimate applications gpu-precision gpu-stopping-report gpu-bench time-to-quality mutants clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 25
 
 setup: $(READY)  ## create .venv and install pinned versions
 

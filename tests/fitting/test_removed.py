@@ -54,6 +54,11 @@ def test_picture_that_is_removed_is_told_and_more_of_it_is_worse() -> None:
     veil = Removed(veil.rms, veil.shift, veil.neighbours, sigma=5, doubtful=False)
     assert veil.is_worse
     assert "worse than what was given" in str(veil.doubt())
+    silent = Removed(6.4, 0.0, 0.9, sigma=0.0, doubtful=False)
+    assert (
+        "What was removed is 6.4 of 255, where there is next to no noise, and looks like picture: the fit was"
+        in str(silent.doubt())
+    )
 
 
 def test_brightness_that_has_changed_is_told() -> None:

@@ -13,8 +13,10 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dip_lightning.callbacks import OutputEMA
+from dip_lightning.config.compose import compose_config
 from dip_lightning.data.folder import find_pictures
 from dip_lightning.errors import UserError
+from dip_lightning.fitting.resume_check import resumable
 from tests.conftest import TINY_UNET, Outcome
 
 Dip = Callable[..., Outcome]
@@ -50,6 +52,18 @@ def test_every_picture_is_restored_and_a_bad_one_is_reported_at_the_end(dip: Dip
     assert "2 of 3 pictures restored." in told.out
     assert "Failed, c.png: photos/c.png is no image that can be read" in told.out
     assert "Traceback" not in told.out + told.err
+
+
+def test_the_width_that_suits_the_machine_is_no_other_setting(dip: Dip, photos: Path, tmp_path: Path) -> None:
+    (photos / "c.png").unlink()
+    as_wide_as_suits = ["model.levels=1", "iterations=3", "image.path=photos"]
+    dip(*as_wide_as_suits)
+    assert "2 of 2 pictures restored, 2 of them before." in dip(*as_wide_as_suits).out
+    # Nor is a checkpoint of such a fit one of another.
+    cfg = compose_config(["model.levels=1", "iterations=5", f"image.path={photos}"])
+    assert resumable(runs(tmp_path)["b.jpg"], cfg, image=photos / "b.jpg") is not None
+    cfg.model.channels = 16
+    assert resumable(runs(tmp_path)["b.jpg"], cfg, image=photos / "b.jpg") is None
 
 
 def test_a_second_start_passes_over_what_is_there(dip: Dip, photos: Path, tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def build_fit(
     trainer = build_trainer(cfg, run_folder, precision, first, own)
     device = trainer.strategy.root_device
     precision.check_device(device)
-    cfg = suited_channels(cfg, device)
+    asked, cfg = cfg, suited_channels(cfg, device)
     with drawn_with(seed, "weights"):
         prior = _build_prior(cfg, data.observation, own)
     problem = _build_problem(cfg, data.observation, own)
@@ -139,7 +139,7 @@ def build_fit(
     if check_flag("channels_last", cfg.channels_last):
         module.to(memory_format=torch.channels_last)
     narrower = partial(_build_prior, cfg, data.observation, own)
-    fit = Fit(read_settings(cfg), data, module, trainer, precision, environment.git_commit(), narrower)
+    fit = Fit(read_settings(cfg, asked), data, module, trainer, precision, environment.git_commit(), narrower)
     if select == "averaged" and fit.find(OutputEMA) is None:
         raise UserError("select=averaged without output_ema", "the callback that averages", "try select=one_pass")
     unknown = of_unknown_keys([str(key) for key in cfg], config_folder())

@@ -69,8 +69,11 @@ class Removed:
     def doubt(self) -> str | None:
         """Say in one sentence why the result should not be trusted; None where nothing says so."""
         size = f"{self.times_sigma:.1f} times the noise"
+        if self.sigma < _NONE:
+            size = f"{self.rms:.1f} of 255, where there is next to no noise"
         if self.is_worse:
-            return f"What was removed is {size}, and looks like picture: the result is worse than what was given."
+            told = "the fit was too short, or the result is worse than what was given"
+            return f"What was removed is {size}, and looks like picture: {told}."
         if self.is_picture:
             return f"What was removed is {size}, and looks like picture: the fit may have been too short."
         if self.doubtful:

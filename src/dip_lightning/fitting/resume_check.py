@@ -12,6 +12,7 @@ from dip_lightning.config.settings import WITHOUT_INFLUENCE, flatten
 from dip_lightning.data import SAMPLE_PREFIX, Observation
 from dip_lightning.errors import UserError
 from dip_lightning.fitting.build import Fit, Sources, build_data
+from dip_lightning.fitting.defaults import device_for, suited_channels
 from dip_lightning.fitting.own import Own
 from dip_lightning.runs.checkpoint_file import CheckpointContent, FitDescription, find_checkpoint, read_checkpoint
 
@@ -105,7 +106,8 @@ def resumable(
         return None
     try:
         state = read_checkpoint(checkpoint, tell=False)
-        settings: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+        suited = suited_channels(cfg, device_for(cfg.trainer.accelerator))
+        settings: dict[str, Any] = OmegaConf.to_container(suited, resolve=True)  # type: ignore[assignment]
         same = flatten(state["config"], _FREE) == flatten(settings, _FREE)
     except (UserError, KeyError):
         return None

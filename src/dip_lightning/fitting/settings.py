@@ -49,11 +49,12 @@ class FitSettings:
     resolved: dict[str, Any]
 
 
-def read_settings(cfg: DictConfig) -> FitSettings:
+def read_settings(cfg: DictConfig, asked: DictConfig | None = None) -> FitSettings:
     """Read the settings of a fit.
 
     Args:
         cfg: The composed configuration, from which the fit could be built: that has checked its values.
+        asked: The same as it was asked for, before what depends on the machine was chosen: what a run is known by.
     """
     resolved = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(resolved, dict)
@@ -70,7 +71,7 @@ def read_settings(cfg: DictConfig) -> FitSettings:
         select=cfg.select,
         nonlocal_means=_nonlocal_means(cfg.nonlocal_means),
         save_checkpoint=cfg.save_checkpoint,
-        fingerprint=fingerprint(cfg),
+        fingerprint=fingerprint(cfg if asked is None else asked),
         resolved={str(key): value for key, value in resolved.items()},
     )
 

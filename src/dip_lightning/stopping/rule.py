@@ -117,8 +117,8 @@ def disagree(picks: Collection[int], *, shared_noise: bool = False) -> bool:
     """Whether the iterations that rules picked give no answer.
 
     Of three or more, whether the middle one, which is handed back, is alone, no other within a factor of 1.5: one rule
-    may be wrong as long as two agree. Of two, whether they lie apart by more than a factor of 1.2; where neighbours share
-    the noise, and only two rules can judge, whose picks scatter more and matter less, of 2.
+    may be wrong as long as two agree. Of two, whether they lie apart by more than a factor of 1.2; where neighbours
+    share the noise, and only two rules can judge, whose picks scatter more and matter less, of 2.
 
     Args:
         picks: The iterations.
