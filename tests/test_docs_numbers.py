@@ -261,6 +261,7 @@ READERS: dict[str, Callable[[Path], Rows]] = {
     "results/first-fits/unet-p0.csv": first_fits,
     "results/structure/table-512.csv": as_it_is(1),
     "results/structure/fits-512.csv": as_it_is(2),
+    "results/structure/errors-128.csv": as_it_is(1),
     "results/structure/table-256.csv": report("parameters", *PEAKS, *CURVE),
     "results/structure/table-128.csv": report("runs", *PEAKS, *CURVE, FALL),
     "results/structure/table-64.csv": report("runs", *PEAKS, *CURVE, FALL),

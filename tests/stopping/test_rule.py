@@ -19,6 +19,8 @@ def test_a_rule_that_judges_the_output_wins_where_others_abstained_or_have_not_s
     two = {"moves": 300, "output": 100}
     assert choose(two, two, ("output",), voters=2, agree=2) == "output"
     assert choose(two, two, (), voters=2, agree=2) == "moves"
+    both = {"output": 100, "other": 900}
+    assert choose(both, ["output"], both, voters=2, agree=2) == "other"  # settled or not
     assert choose(picks, ["output", "moves"], ("output",), voters=3, agree=2) == "other"
 
 

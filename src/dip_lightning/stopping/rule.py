@@ -138,8 +138,9 @@ def choose(
     """Choose among the picks of several rules: the middle one.
 
     Of two the later one: a fit loses quality fast before its peak and slowly after it. But where only two rules vote,
-    the others having abstained, one that judges the output wins over one that judges how much it moves; and where
-    fewer than were asked for have settled, one that judges the output and has settled wins over those that have not.
+    the others having abstained, one that judges the output wins over one that judges how much it moves, and of two that
+    judge the output the later wins even if it has not settled. Where fewer than were asked for have settled, one of
+    three that judges the output and has settled wins over those that have not.
 
     Args:
         picks: The iteration of each rule's pick, by name; at least one.
@@ -153,7 +154,9 @@ def choose(
     """
     judges = [name for name in picks if name in judges_output]
     names = list(picks)
-    if len(settled) < agree:
+    if voters == 2 and len(judges) == 2:
+        names = judges
+    elif len(settled) < agree:
         names = [name for name in judges if name in settled] or names
     elif voters == 2:
         names = judges or names
