@@ -275,6 +275,8 @@ READERS: dict[str, Callable[[Path], Rows]] = {
     "results/applications/input-noise.csv": as_it_is(2),
     "results/real-photographs/estimate.csv": as_it_is(3),
     "results/real-photographs/photographs.csv": as_it_is(1),
+    "results/real-photographs/as-it-is.csv": as_it_is(1),
+    "results/real-photographs/made.csv": as_it_is(1),
     "results/tiling/seams.csv": seams,
     "results/width/fits.csv": widths,
     "results/width/larger.csv": as_it_is(3),
