@@ -31,6 +31,7 @@ $(READY): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $(READY)
+	@echo "installed; for the commands: source $(VENV)/bin/activate, then dip --help"
 
 run: setup  ## restore the sample picture (minutes on a CPU)
 	$(BIN)/dip experiment=quickstart

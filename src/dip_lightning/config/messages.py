@@ -182,5 +182,6 @@ def _of_unknown_key(key: str, conf: Path) -> UserError:
     settable = [name for name, holders in known.items() if not holders or name.partition(".")[0] in chosen_groups]
     groups = [folder.name for folder in conf.iterdir() if folder.is_dir()]
     alike = [name for name in settable if name.rpartition(".")[2] == key]
-    nearest = (alike or difflib.get_close_matches(key, [*settable, *groups], n=1, cutoff=0))[0]
-    return UserError(key, "a key or a group of the configuration", f"try {nearest}, or see dip --help")
+    near = alike or difflib.get_close_matches(key, [*settable, *groups], n=1, cutoff=0.4)
+    remedy = f"try {near[0]}, or see dip --help" if near else "see dip --help"
+    return UserError(key, "a key or a group of the configuration", remedy)
