@@ -270,6 +270,7 @@ READERS: dict[str, Callable[[Path], Rows]] = {
     "results/stopping/rules.csv": stopping_rules,
     "results/stopping/cases.csv": stopping_cases,
     "results/stopping/cost.csv": stopping_cost,
+    "results/stopping/growing.csv": as_it_is(4),
     "results/applications/handed-back.csv": as_it_is(3),
     "results/applications/holes.csv": as_it_is(2),
     "results/applications/input-noise.csv": as_it_is(2),
