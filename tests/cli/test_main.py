@@ -108,7 +108,7 @@ def test_a_job_that_fails_does_not_lose_the_others(dip: Dip, tmp_path: Path) -> 
             "model=null: expected one of auto, deep_decoder, leanunet, narrow, other, resnet, resunet",
         ),
         (["logger="], "expected one of csv, none, tensorboard"),
-        (["logger=[]"], "logger=[]: expected an option or more of this group; try logger=none"),
+        (["logger=[]"], "no logger: expected an option or more of this group; try logger=none"),
         (["regularizers=[]"], "try regularizers=none"),
         (["logger=tensorboard,csv"], "for all at once: 'logger=[tensorboard,csv]'; for several fits: dip -m"),
         (["logger=[tensorboard,cvs]"], "logger=cvs: expected one of csv, none, tensorboard; try logger=csv"),

@@ -129,7 +129,7 @@ def _of_structure(text: str, conf: Path) -> UserError | None:
         key = found["key"] or found["mandatory"]
         if (conf / key).is_dir():
             default = "none" if (conf / key / "none.yaml").is_file() else dict(map(_halves, find_defaults(conf)))[key]
-            return UserError(f"{key}=[]", "an option or more of this group", f"try {key}={default}")
+            return UserError(f"no {key}", "an option or more of this group", f"try {key}={default}")
         return UserError(f"no {key}", "a value for every key of the configuration", f"give one: {key}=VALUE")
     found = _POINTS_NOWHERE.search(text)
     if found and found["key"].startswith("model."):  # what config.yaml looks for in whatever network is chosen
