@@ -45,8 +45,6 @@ def test_of_three_picks_the_middle_one_needs_another_nearby_and_two_lie_within_a
     assert not disagree([0, 0, 9])
     assert not disagree([100, 120])
     assert disagree([100, 121])
-    assert not disagree([100, 200], shared_noise=True)
-    assert disagree([100, 201], shared_noise=True)
     assert not disagree([100])
 
 

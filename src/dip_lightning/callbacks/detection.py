@@ -85,7 +85,6 @@ class Detection(pl.Callback):
         self.ended_fit = False
         self.abstained: dict[str, str] = {}
         self._active: dict[str, StoppingRule] = {}
-        self._shared_noise = False
         self._picks: Picks | None = None
 
     @property
@@ -118,7 +117,7 @@ class Detection(pl.Callback):
         Raises:
             UserError: No rule can judge this picture.
         """
-        self._active, self._picks, self._shared_noise = {}, None, problem.shares_noise
+        self._active, self._picks = {}, None
         self._nothing = problem.observation.new_full((), torch.nan)
         deceived = {name for name, rule in self.rules.items() if _is_deceived(rule)}
         if not problem.shares_noise or len(deceived) == len(self.rules):
@@ -236,7 +235,7 @@ class Detection(pl.Callback):
             return f"The fit ended before the stopping rules had settled (best so far: {told})."
         if refuted:
             return f"The noise is weaker than it was taken for, which deceives {', '.join(refuted)} ({told})."
-        if disagree(picks.values(), shared_noise=self._shared_noise):
+        if disagree(picks.values()):
             return f"The stopping rules disagree ({told})."
         if len(self.settled) < min(self.agree, len(voting)):
             return f"Only {self.settled[0]} had settled ({told})."

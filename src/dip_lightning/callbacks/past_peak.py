@@ -59,7 +59,7 @@ class PastPeak(Detection):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from what :meth:`state_dict` returned."""
         super().load_state_dict(state_dict)
-        self._below_since = state_dict.get("below_since")
+        self._below_since = state_dict["below_since"]
 
     def _look(self, trainer: pl.Trainer, picks: Picks, iteration: int) -> None:
         best, latest = float(picks.best), float(self._latest)

@@ -7,7 +7,8 @@ from dip_lightning.system.processor import has_native_bf16
 __all__ = ["LIKELY_SHARE", "Cost", "default_cost"]
 
 # The share of the iterations that the noise calls for after which fits have stopped by themselves: 0.27 in the mean of
-# nine pictures at σ = 25 (0.16 to 0.37) with the default network, see docs/results/stopping.md. Of other noise a guess.
+# nine pictures at σ = 25 (0.16 to 0.37) with the default network, replayed, see docs/results/stopping.md. Of other
+# noise a guess.
 LIKELY_SHARE = 0.27
 
 # Bytes that an iteration of the default network (U-net of 32 channels, five levels) keeps for each pixel, as

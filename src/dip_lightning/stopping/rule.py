@@ -21,7 +21,7 @@ _PATIENCE, _SHORTEST_PATIENCE = 0.5, 400
 _PATIENCE_OF_GROWING, _SHORTEST_OF_GROWING = 0.3, 250
 
 # Picks that lie further apart than this factor do not agree; two of them have no third to settle it.
-_APART, _APART_OF_TWO, _APART_ON_SHARED_NOISE = 1.5, 1.2, 2.0
+_APART, _APART_OF_TWO = 1.5, 1.2
 
 # How many times its patience the minimum of a rule that judges the output must stand to end the fit without a second
 # rule. Rules that judge how much the output moves never do: while a fit warms up they have false minima.
@@ -53,7 +53,7 @@ class StoppingRule(Protocol):
     A rule that is deceived by noise that neighbours share says so in a further attribute,
     ``needs_independent_noise = True``: beside rules without it, it abstains on such noise. One that can find in the
     course of a fit that what it reckons with is wrong has a method ``is_refuted()``, which returns a tensor of shape
-    () on the device; beside other rules its word does not count then.
+    () on the device; what becomes of its word then, see ``callbacks.Detection``.
     """
 
     follows_output: bool
@@ -113,20 +113,15 @@ def patience_after(
     return waited
 
 
-def disagree(picks: Collection[int], *, shared_noise: bool = False) -> bool:
+def disagree(picks: Collection[int]) -> bool:
     """Whether the iterations that rules picked give no answer.
 
     Of three or more, whether the middle one, which is handed back, is alone, no other within a factor of 1.5: one rule
-    may be wrong as long as two agree. Of two, whether they lie apart by more than a factor of 1.2; where neighbours
-    share the noise, and only two rules can judge, whose picks scatter more and matter less, of 2.
-
-    Args:
-        picks: The iterations.
-        shared_noise: Whether neighbours share the noise.
+    may be wrong as long as two agree. Of two, whether they lie apart by more than a factor of 1.2.
     """
     order = sorted(picks)
     if len(order) < 3:
-        return max(order) > (_APART_ON_SHARED_NOISE if shared_noise else _APART_OF_TWO) * min(order)
+        return max(order) > _APART_OF_TWO * min(order)
     middle = len(order) // 2
     below, here, above = order[middle - 1 : middle + 2]
     return here > _APART * below and above > _APART * here

@@ -26,7 +26,7 @@ _STRONGEST, _SAMPLES = 0.2, 3 * 128 * 128
 
 # What is left between the output and the observation is noise, so that its standard deviation is near σ. Where less is
 # left, σ was taken for too strong. Between what was seen on one photograph whose σ is right to a tenth (less than 0.8)
-# and on two textured pictures of which it was 1.6 and 2.2 times the noise (0.7): a narrow gap, from these very pictures.
+# and on two textured pictures of which it was 1.6 and 2.2 times the noise (0.7): a narrow gap, and of these pictures.
 _LEAST_LEFT = 0.74
 
 # Of the share of one image in a mixture of two: how much it varies from picture to picture, and how many draws tell how

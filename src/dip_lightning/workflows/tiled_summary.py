@@ -22,8 +22,8 @@ __all__ = ["TiledRun", "mean_curves", "panels_of", "summarise_tiles"]
 # Rows of a picture that are measured at once: whole pictures of this size would be copied several times.
 _ROWS = 256
 
-# Tiles whose picks lie further apart than this factor do not call for one iteration.
-_APART = 2.0
+# Tiles whose picks lie further apart than this factor do not call for one iteration; of two there is no third to tell.
+_APART, _APART_OF_TWO = 2.0, 1.2
 
 
 @dataclass
@@ -179,7 +179,8 @@ def _reason(run: TiledRun) -> str:
 def _doubt(run: TiledRun) -> str | None:
     """Say in one sentence why the iteration should not be trusted; None where nothing says so."""
     picks = {name: summary["stopping"]["iteration"] for name, summary in run.pilots.items()}
-    if picks and max(picks.values()) > _APART * min(picks.values()):
+    apart = _APART_OF_TWO if len(picks) == 2 else _APART
+    if picks and max(picks.values()) > apart * min(picks.values()):
         told = ", ".join(f"{name} {iteration}" for name, iteration in picks.items())
         return f"The tiles that choose the iteration disagree ({told})."
     doubts = [summary["stopping"]["unsure"] for summary in run.pilots.values() if summary["stopping"]["unsure"]]
