@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import dip_lightning
+import dip_lightning.data
 from dip_lightning.system import environment
 from tests.conftest import TINY_UNET
 
@@ -45,15 +46,13 @@ FOR_TYPES = {
     (f"{PACKAGE}.stopping.{rule}", f"{PACKAGE}.module")
     for rule in ("clean_error", "holdout", "rule", "sure", "variance")
 } | {
-    # Loaded when they are asked for, since they need torch.
+    # Loaded when they are asked for, since they need torch, or scikit-image.
     *((PACKAGE, f"{PACKAGE}.{place}") for place in set(dip_lightning._PLACES.values())),
+    *((f"{PACKAGE}.data", f"{PACKAGE}.data.{place}") for place in set(dip_lightning.data._PLACES.values())),
     *(
         (f"{PACKAGE}.data.{name}", f"{PACKAGE}.problems.operators.operator")
         for name in ("loading", "observing", "source")
     ),
-    (f"{PACKAGE}.data", f"{PACKAGE}.data.loading"),
-    (f"{PACKAGE}.data", f"{PACKAGE}.data.source"),
-    (f"{PACKAGE}.data", f"{PACKAGE}.data.observation"),
 }
 # Rooms that read and write files, or tell a user what is wrong, without torch. In `runs` checkpoints load it when read.
 WITHOUT_TORCH = ("cli", "config", "report", "runs", "checks", "errors")

@@ -7,9 +7,21 @@ from typing import TypeVar
 
 from dip_lightning.errors import UserError
 
-__all__ = ["check_callable", "check_choice", "check_flag", "check_integer", "check_kind", "check_number"]
+__all__ = [
+    "check_average",
+    "check_callable",
+    "check_choice",
+    "check_flag",
+    "check_integer",
+    "check_kind",
+    "check_number",
+    "check_tile",
+]
 
 Kind = TypeVar("Kind")
+
+# The word for an averaged output whose memory grows with the fit.
+_GROWING = "growing"
 
 
 def check_number(
@@ -150,3 +162,35 @@ def check_callable(name: str, value: object, remedy: str) -> None:
     """
     if not callable(value):
         raise UserError(f"{name} of type {type(value).__name__}", "something to call", remedy)
+
+
+def check_average(alpha: object) -> float | None:
+    """Check the weight of the past in the averaged output.
+
+    Args:
+        alpha: A number in [0, 1), or ``"growing"``.
+
+    Returns:
+        The number; None for one that grows.
+
+    Raises:
+        UserError: It is neither.
+    """
+    if alpha == _GROWING:
+        return None
+    try:
+        return check_number("alpha", alpha, 0, 1, high_open=True, example=0.99)
+    except UserError as error:
+        raise UserError(error.problem, f"{error.expected}, or {_GROWING}", error.remedy) from None
+
+
+def check_tile(side: object) -> int:
+    """Check the side of tiles, in pixels.
+
+    Args:
+        side: What the user gave.
+
+    Raises:
+        UserError: It is no whole number, or tiles of that side would be too small to be fitted.
+    """
+    return check_integer("tile", side, 16, example=512)

@@ -297,16 +297,34 @@ def test_a_bare_command_says_what_to_type(dip: Dip, tmp_path: Path) -> None:
     assert not (tmp_path / "outputs").exists()
 
 
-@pytest.mark.parametrize("mistake", ["seed=abc", "iterations=-1", "dropout=2", "select=both", "input_scale=0"])
-def test_a_mistake_is_told_before_torch_is_loaded(mistake: str, tmp_path: Path) -> None:
+TOLD_AT_ONCE = {
+    "seed=abc": "seed=abc",
+    "iterations=-1": "iterations=-1",
+    "dropout=2": "dropout=2",
+    "select=both": "select=both",
+    "input_scale=0": "input_scale=0",
+    "lr=0": "lr=0: expected a number above 0",
+    "alpha=2": "alpha=2: expected a number in [0, 1), or growing",
+    "tile=8": "tile=8: expected a whole number of at least 16",
+    "model.channels=wide": "model.channels=wide",
+    "logger=[]": "no logger: expected an option or more of this group; try logger=none",
+    "model=[]": "no model: expected an option or more of this group; try model=auto",
+    "image.path=nope.png": "no file nope.png: expected a PNG",
+    "image.clean=nope.png": "no file nope.png: expected a PNG",
+}
+
+
+@pytest.mark.parametrize("mistake", TOLD_AT_ONCE)
+def test_a_mistake_is_told_before_what_takes_long_to_load(mistake: str, tmp_path: Path) -> None:
     script = (
         "import sys; from dip_lightning.cli import main\n"
         f"sys.argv = ['dip', {mistake!r}]\n"
-        "try:\n    main.main()\nexcept SystemExit as end:\n    print(end.code, 'torch' in sys.modules)"
+        "slow = {'torch', 'skimage', 'scipy', 'matplotlib'}\n"
+        "try:\n    main.main()\nexcept SystemExit as end:\n    print(end.code, slow & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert done.stdout.split() == ["2", "False"]
-    assert mistake in done.stderr
+    assert done.stdout.split() == ["2", "set()"]
+    assert TOLD_AT_ONCE[mistake] in done.stderr
     assert done.stderr.count("\n") == 1
 
 

@@ -6,15 +6,14 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from dip_lightning.checks import check_number
-from dip_lightning.errors import UserError
+from dip_lightning.checks import check_average
 from dip_lightning.module import DeepImagePrior
 from dip_lightning.stateful import Stateful
 
 __all__ = ["OutputEMA"]
 
-# What alpha= says instead of a number, and the share of the iterations so far that the average then remembers.
-_GROWING, _SHARE = "growing", 0.25
+# The share of the iterations so far that an average whose memory grows remembers.
+_SHARE = 0.25
 
 
 class OutputEMA(Stateful, pl.Callback):
@@ -36,12 +35,7 @@ class OutputEMA(Stateful, pl.Callback):
         Raises:
             UserError: α lies outside, or is another word.
         """
-        self.alpha: float | None = None
-        if alpha != _GROWING:
-            try:
-                self.alpha = check_number("alpha", alpha, 0, 1, high_open=True, example=0.99)
-            except UserError as error:
-                raise UserError(error.problem, f"{error.expected}, or {_GROWING}", error.remedy) from None
+        self.alpha = check_average(alpha)
         self.average: Tensor | None = None
         self._empty: Tensor | None = None
 

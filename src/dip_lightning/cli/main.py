@@ -16,6 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from dip_lightning.cli.arguments import settle_arguments
+from dip_lightning.cli.check_files import check_files
 from dip_lightning.cli.codes import INTERRUPTED, UNEXPECTED, USER_ERROR, exit_code
 from dip_lightning.cli.going_on import go_on
 from dip_lightning.cli.held_folder import released
@@ -29,6 +30,7 @@ from dip_lightning.config.messages import CONFIGURATION_ERRORS, GROUP_CHOICE, of
 from dip_lightning.config.paths import is_folder, settle_paths
 from dip_lightning.config.trust import trust_from_command_line
 from dip_lightning.errors import JobsFailedError, UserError
+from dip_lightning.runs.left_over import remove_if_empty
 from dip_lightning.runs.lock import HeldError, hold
 from dip_lightning.runs.status import is_finished, read_status
 from dip_lightning.system.batch import is_requeued
@@ -194,8 +196,6 @@ def _tell(cfg: DictConfig, hydra_config: HydraConf) -> int:
     if code > 128 and not single:
         _complain(f"{job}interrupted; the same command goes on with it")
     if single and code == USER_ERROR:
-        from dip_lightning.runs.run_folder import remove_if_empty
-
         remove_if_empty(run_folder, _started)
     # A job that runs in a process of its own hands its code back.
     if single or (code > 128 and _one_after_another(hydra_config)):
@@ -214,6 +214,7 @@ def _read_digest(cfg: DictConfig) -> str | None:
 def _fit(cfg: DictConfig, run_folder: Path, sweep: HydraConf | None) -> int:
     """Run one fit and print its table (of a sweep's job, a line), or fit a folder; returns the exit code."""
     check_early(cfg)
+    check_files(cfg)
     if isinstance(cfg.image.path, str) and cfg.image.path and is_folder(cfg.image.path):
         return _fit_folder(cfg, run_folder)
     with hold(run_folder):  # whatever is asked of it below holds until the fit has ended

@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError, YAMLError
 
@@ -15,7 +16,7 @@ from dip_lightning.config.help_text import find_defaults, find_keys
 from dip_lightning.config.paths import quote_for_shell
 from dip_lightning.errors import UserError
 
-__all__ = ["CONFIGURATION_ERRORS", "GROUP_CHOICE", "of_group_choice", "of_unknown_keys", "translate"]
+__all__ = ["CONFIGURATION_ERRORS", "GROUP_CHOICE", "check_groups", "of_group_choice", "of_unknown_keys", "translate"]
 
 # What a wrong override or configuration raises.
 CONFIGURATION_ERRORS = (HydraException, OmegaConfBaseException, YAMLError)
@@ -107,6 +108,26 @@ def of_unknown_keys(keys: Collection[str], conf: Path) -> UserError | None:
     return _of_unknown_key(unknown[0], conf) if unknown else None
 
 
+def check_groups(cfg: DictConfig, conf: Path) -> None:
+    """Check that no group is without an option, as ``logger=[]`` leaves it.
+
+    Args:
+        cfg: The composed configuration.
+        conf: The folder of the configuration.
+
+    Raises:
+        UserError: One is.
+    """
+    for group, option in sorted(map(_halves, find_defaults(conf))):
+        if group not in cfg and option != "null" and group != "hydra":
+            raise _of_no_option(group, conf)
+
+
+def _of_no_option(group: str, conf: Path) -> UserError:
+    default = "none" if (conf / group / "none.yaml").is_file() else dict(map(_halves, find_defaults(conf)))[group]
+    return UserError(f"no {group}", "an option or more of this group", f"try {group}={default}")
+
+
 def _of_several(text: str, conf: Path) -> UserError | None:
     """Tell of several values, where one was expected or one of them is none."""
     if found := _AMBIGUOUS.search(text):
@@ -128,8 +149,7 @@ def _of_structure(text: str, conf: Path) -> UserError | None:
     if found := _IS_MISSING.search(text):
         key = found["key"] or found["mandatory"]
         if (conf / key).is_dir():
-            default = "none" if (conf / key / "none.yaml").is_file() else dict(map(_halves, find_defaults(conf)))[key]
-            return UserError(f"no {key}", "an option or more of this group", f"try {key}={default}")
+            return _of_no_option(key, conf)
         return UserError(f"no {key}", "a value for every key of the configuration", f"give one: {key}=VALUE")
     found = _POINTS_NOWHERE.search(text)
     if found and found["key"].startswith("model."):  # what config.yaml looks for in whatever network is chosen

@@ -7,13 +7,22 @@ from pathlib import Path, PurePath
 
 from omegaconf import DictConfig, OmegaConf
 
-__all__ = ["PATHS", "expand_home", "is_folder", "quote_for_shell", "quoted", "settle_override", "settle_paths"]
+__all__ = [
+    "NO_FILE",
+    "PATHS",
+    "expand_home",
+    "is_folder",
+    "quote_for_shell",
+    "quoted",
+    "settle_override",
+    "settle_paths",
+]
 
 # The settings that name a file or a folder: pictures, which are there already, and places to write to.
 PATHS = ("image.path", "image.clean", "problem.mask", "problem.kernel", "problem.flash", "problem.noise")
 _PLACES = ("hydra.run.dir", "hydra.sweep.dir")
 # Of a sample of scikit-image, or on another machine.
-_NO_FILE = re.compile(r"skimage:|\w+://?")
+NO_FILE = re.compile(r"skimage:|\w+://?")
 _OVERRIDE = re.compile(r"(?P<key>[+]{0,2}[\w.]+)=(?P<value>.*)", re.DOTALL)
 # What Hydra takes as it is, and for a text.
 _PLAIN = re.compile(r"(?!(null|true|false|nan|inf)$)[A-Za-z_./][A-Za-z0-9_./-]*", re.IGNORECASE)
@@ -56,7 +65,7 @@ def settle_override(override: str) -> str:
         return override
     key, value = found["key"], found["value"]
     plain = key.lstrip("+")
-    if plain in PATHS and value and not _NO_FILE.match(value) and os.path.lexists(value):
+    if plain in PATHS and value and not NO_FILE.match(value) and os.path.lexists(value):
         return override if _PLAIN.fullmatch(value) else f"{key}={quoted(value)}"
     if _HOME.match(value.lstrip("'\"")) and plain in (*PATHS, *_PLACES):
         # What is quoted already is told by what is in the quotes.
@@ -106,7 +115,7 @@ def settle_paths(cfg: DictConfig, started_in: str | Path) -> None:
     elsewhere = Path(started_in).resolve() != Path.cwd()
     for name in PATHS:
         value = OmegaConf.select(cfg, name, throw_on_missing=False) if name.partition(".")[0] in cfg else None
-        if not isinstance(value, str) or not value or _NO_FILE.match(value):
+        if not isinstance(value, str) or not value or NO_FILE.match(value):
             continue
         settled = expand_home(value)
         if elsewhere and not PurePath(settled).is_absolute():

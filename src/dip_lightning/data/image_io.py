@@ -16,7 +16,7 @@ from dip_lightning.data.formats.content import FORMATS, format_of
 from dip_lightning.data.picture import Picture
 from dip_lightning.errors import UserError
 
-__all__ = ["STACKS", "SUFFIXES", "read_image", "write_image", "write_pages"]
+__all__ = ["STACKS", "SUFFIXES", "check_readable", "read_image", "write_image", "write_pages"]
 
 # The formats that are read, and the file name suffix each is written with.
 SUFFIXES = {
@@ -79,6 +79,23 @@ def read_image(path: str | Path, page: int | None = None) -> Picture:
     except Exception as error:  # of a damaged file decoders raise whatever they stumble over
         raise _told(path, error) from None
     return replace(picture, notes=(*_page_note(picture, page), *picture.notes))
+
+
+def check_readable(path: str | Path) -> None:
+    """Check that a file is there and is a picture by its first bytes, without reading it.
+
+    Args:
+        path: The file.
+
+    Raises:
+        UserError: As of :func:`read_image`, as far as it can be told.
+    """
+    path = Path(path)
+    try:
+        if format_of(path) is None:
+            raise UnidentifiedImageError
+    except (OSError, UserError) as error:
+        raise _told(path, error) from None
 
 
 def _told(path: Path, error: Exception) -> UserError:

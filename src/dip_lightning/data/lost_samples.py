@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
 
 __all__ = ["fill_lost"]
 
@@ -21,6 +20,9 @@ def fill_lost(samples: NDArray[np.generic], known: NDArray[np.bool_] | None) -> 
     """
     if known is None or known.all():
         return samples
+    # Here, not above: whoever only opens a picture need not wait for scipy.
+    from scipy.ndimage import distance_transform_edt
+
     filled = samples.copy()
     for band in range(samples.shape[2]):
         lost = ~known[:, :, band]

@@ -28,6 +28,8 @@ def optimizer_factory(cfg: DictConfig, precision: Precision, device: torch.devic
         UserError: A setting does not allow it.
     """
     check_number("lr", cfg.lr, 0, low_open=True, example=0.01)
+    if "lr" in cfg.optimizer:
+        check_number("optimizer.lr", cfg.optimizer.lr, 0, low_open=True, example=0.01)
     # A gradient scaler (fp16) hands its scale to a fused step, which Lightning then cannot look into; nor does it clip
     # the gradients of one in a mixed precision.
     if cfg.optimizer.get("_target_") is None:

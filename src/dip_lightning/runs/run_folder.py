@@ -17,18 +17,15 @@ from dip_lightning.errors import UserError
 from dip_lightning.names import as_json_text
 from dip_lightning.runs import figures
 from dip_lightning.runs.curves_csv import write_curves
-from dip_lightning.runs.lock import LOCK
 from dip_lightning.runs.record import PREVIEW, RECORD, Summary
-from dip_lightning.runs.written import WRITTEN, write_own
+from dip_lightning.runs.written import write_own
 
-__all__ = ["check_room", "remove_if_empty", "write_run", "write_summary"]
+__all__ = ["check_room", "write_run", "write_summary"]
 
 log = logging.getLogger(__name__)
 
 # What figures, curves and events of a usual fit take, in bytes.
 _FIGURES = 2_000_000
-# What is written before anything is computed.
-_BEFORE = {".hydra", "dip.log", LOCK, WRITTEN}
 
 
 def write_run(
@@ -122,33 +119,6 @@ def check_room(folder: Path, samples: int, weights: int) -> None:
             f"about {needed / 1e6:.1f} MB",
             "make room, or try hydra.run.dir=NEW_FOLDER on another disk",
         )
-
-
-def remove_if_empty(folder: Path, since: float) -> None:
-    """Remove a run folder in which nothing is but what Hydra writes first, and the folders made for it below this one.
-
-    Args:
-        folder: The run folder.
-        since: When the command started, in seconds since the epoch; what is older stays.
-    """
-    try:
-        found = {path.name for path in folder.iterdir()}
-        log = folder / "dip.log"
-        if not found <= _BEFORE or not _is_made_since(folder, since) or (log.exists() and log.stat().st_size):
-            return
-        shutil.rmtree(folder)
-        here = Path.cwd()
-        for parent in folder.absolute().parents:
-            if here not in parent.parents or not _is_made_since(parent, since):
-                return
-            parent.rmdir()
-    except OSError:  # another run's folder lies in it, or it may not be removed: it stays
-        return
-
-
-def _is_made_since(folder: Path, since: float) -> bool:
-    """Whether a folder is new: making it has changed the folder that it lies in."""
-    return folder.parent.stat().st_mtime >= since and folder.stat().st_ctime >= since
 
 
 def _without_nan(value: Any) -> Any:

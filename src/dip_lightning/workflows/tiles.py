@@ -7,12 +7,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from dip_lightning.checks import check_integer
+from dip_lightning.checks import check_integer, check_tile
 from dip_lightning.errors import UserError
 
 __all__ = ["Tile", "Tiles"]
-
-_SMALLEST = 16
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ class Tiles:
         Raises:
             UserError: ``side`` or ``overlap`` is not allowed.
         """
-        check_integer("tile", side, _SMALLEST, example=512)
+        check_tile(side)
         check_integer("overlap", overlap, 0, side // 2, example=side // 8)
         if halo and 2 * halo + overlap > side // 2:
             told = f"tile={side} with an operator that looks {halo} pixels far"
