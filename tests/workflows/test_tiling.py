@@ -99,6 +99,27 @@ def returns_what_it_gets(
     return FitResult(image.picture.with_unit(noisy), noisy, {"loss": np.zeros(8)}, summary, None)
 
 
+@pytest.mark.parametrize(
+    ("picks", "doubted"), [((100, 119), False), ((100, 121), True), ((100, 150, 199), False), ((100, 150, 201), True)]
+)
+def test_tiles_that_disagree_are_doubted(
+    picks: tuple[int, ...], doubted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    still_to_come = list(picks)
+
+    def picks_another(*arguments: Any, **settings: Any) -> FitResult:
+        result = returns_what_it_gets(*arguments, **settings)
+        result.summary["stopping"]["iteration"] = still_to_come.pop(0) if still_to_come else 7
+        return result
+
+    monkeypatch.setattr(dip_lightning.workflows.tiled_fit, "fit_picture", picks_another)
+    samples = np.random.default_rng(0).integers(0, 256, (32, 32 * len(picks)), np.uint8)
+    unsure = restore(samples, overrides=["tile=32", "overlap=0"]).summary["stopping"]["unsure"]
+    assert (unsure is not None) == doubted, unsure
+    if doubted:
+        assert all(str(pick) in unsure for pick in picks)
+
+
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
 def test_tiles_that_are_as_they_were_make_the_picture_as_it_was(
