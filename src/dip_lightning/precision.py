@@ -8,6 +8,7 @@ import torch
 
 from dip_lightning.checks import check_choice, check_flag
 from dip_lightning.errors import UserError
+from dip_lightning.system.environment import device_for
 from dip_lightning.system.processor import has_native_bf16
 from dip_lightning.system.shared_state import Turns
 
@@ -129,10 +130,10 @@ class NativePrecision(Precision):
 
 
 def _computes_in_bf16(accelerator: str) -> bool:
-    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+    device = device_for(accelerator)
+    if device.type == "cuda":
         return torch.cuda.get_device_capability() >= (8, 0)
-    on_apple = torch.backends.mps.is_available()
-    return has_native_bf16() and (accelerator == "cpu" or (accelerator == "auto" and not on_apple))
+    return device.type == "cpu" and accelerator in ("auto", "cpu") and has_native_bf16()
 
 
 @contextmanager

@@ -46,9 +46,10 @@ def register_resolvers() -> None:
     """
 
     def if_gpu(accelerator: str, with_gpu: Any, without: Any) -> Any:
-        import torch  # here: composing and printing a configuration must not load it
+        # Here: composing and printing a configuration must not load torch.
+        from dip_lightning.system.environment import device_for
 
-        return with_gpu if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available() else without
+        return with_gpu if device_for(accelerator).type == "cuda" else without
 
     def run_folder(image: Any, overrides: Sequence[str], now: str) -> str:
         image = expand_home(image) if isinstance(image, str) else None

@@ -88,7 +88,7 @@ def of_group_choice(conf: Path, overrides: Sequence[str]) -> UserError:
     for override in overrides:
         group, _, value = override.lstrip("+").partition("=")
         if (conf / group).is_dir() and group and not (conf / group / f"{value}.yaml").exists():
-            options = sorted(path.stem for path in (conf / group).glob("*.yaml"))
+            options = _options_of(group, conf)
             defaults = dict(choice.split("=") for choice in find_defaults(conf))
             remedy = "none" if "none" in options else defaults.get(group, options[0])
             return UserError(override, f"one of {', '.join(options)}", f"try {group}={remedy}")
@@ -106,6 +106,10 @@ def of_unknown_keys(keys: Collection[str], conf: Path) -> UserError | None:
     groups = {folder.name for folder in conf.iterdir() if folder.is_dir()}
     unknown = sorted(set(keys) - groups - set(find_keys(conf)))
     return _of_unknown_key(unknown[0], conf) if unknown else None
+
+
+def _options_of(group: str, conf: Path) -> list[str]:
+    return sorted(path.stem for path in (conf / group).glob("*.yaml"))
 
 
 def check_groups(cfg: DictConfig, conf: Path) -> None:
@@ -136,7 +140,7 @@ def _of_several(text: str, conf: Path) -> UserError | None:
         return UserError(found["override"], "one value", f"{together}for several fits: dip -m {found['override']}")
     found = _NOT_LOADED.search(text)
     if found and (conf / found["group"]).is_dir():
-        options = sorted(path.stem for path in (conf / found["group"]).glob("*.yaml"))
+        options = _options_of(found["group"], conf)
         nearest = difflib.get_close_matches(found["option"], options, n=1, cutoff=0)[0]
         return UserError(
             f"{found['group']}={found['option']}", f"one of {', '.join(options)}", f"try {found['group']}={nearest}"

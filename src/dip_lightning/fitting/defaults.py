@@ -9,7 +9,7 @@ from dip_lightning.data import Observation
 from dip_lightning.data.noise_level import iterations_for
 from dip_lightning.problems import Blur, Inpaint, Mosaic
 
-__all__ = ["Defaults", "defaults_for", "device_for", "suited_channels", "suited_iterations"]
+__all__ = ["Defaults", "defaults_for", "suited_channels", "suited_iterations"]
 
 # What is seen through an operator with less noise than this, of 255, is fitted otherwise than noise is
 # (docs/results/applications.md).
@@ -87,14 +87,3 @@ def suited_channels(cfg: DictConfig, device: torch.device) -> DictConfig:
     cfg = cfg.copy()
     cfg.model.channels = 32 if device.type == "cpu" else 128
     return cfg
-
-
-def device_for(accelerator: str) -> torch.device:
-    """Tell where a fit would run, before anything is built.
-
-    Args:
-        accelerator: As Lightning names it: ``"auto"``, ``"cpu"`` or ``"gpu"``.
-    """
-    if accelerator != "cpu" and torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if accelerator != "cpu" and torch.backends.mps.is_available() else "cpu")

@@ -12,9 +12,10 @@ from dip_lightning.config.settings import WITHOUT_INFLUENCE, flatten
 from dip_lightning.data import SAMPLE_PREFIX, Observation
 from dip_lightning.errors import UserError
 from dip_lightning.fitting.build import Fit, Sources, build_data
-from dip_lightning.fitting.defaults import device_for, suited_channels
+from dip_lightning.fitting.defaults import suited_channels
 from dip_lightning.fitting.own import Own
 from dip_lightning.runs.checkpoint_file import CheckpointContent, FitDescription, find_checkpoint, read_checkpoint
+from dip_lightning.system.environment import device_for
 
 __all__ = ["check_same_fit", "describe_fit", "read_digest", "resumable"]
 

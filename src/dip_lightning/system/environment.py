@@ -16,6 +16,7 @@ from dip_lightning.system.control_groups import available_in_groups
 __all__ = [
     "available_memory",
     "describe_device",
+    "device_for",
     "git_commit",
     "peak_memory_mb",
     "present_memory",
@@ -56,6 +57,17 @@ def git_commit() -> str | None:
 def _git(root: Path, *arguments: str) -> str:
     done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True, timeout=10)
     return done.stdout.strip()
+
+
+def device_for(accelerator: str) -> torch.device:
+    """Tell where a fit would run, before anything is built.
+
+    Args:
+        accelerator: As Lightning names it: ``"auto"``, ``"cpu"`` or ``"gpu"``.
+    """
+    if accelerator != "cpu" and torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if accelerator != "cpu" and torch.backends.mps.is_available() else "cpu")
 
 
 def describe_device(device: torch.device) -> str:
