@@ -29,6 +29,14 @@ if TYPE_CHECKING:
 
 __all__ = ["restore"]
 
+# What a restoration of nothing, and of two things, is answered.
+_NOTHING = UserError(
+    "image=None",
+    "an array, a tensor, a PIL picture or a path, or a whole problem",
+    "check that it was read: OpenCV gives None for a file that it cannot read",
+)
+_TWO = UserError("an image and a whole problem", "one of them", "leave the image out, or problem=")
+
 
 def restore(
     image: "NDArray[np.generic] | torch.Tensor | Image.Image | str | Path | None" = None,
@@ -78,7 +86,7 @@ def restore(
     """
     own = Own.take(settings)
     if (image is None) != isinstance(own.problem, Problem):
-        raise UserError("an image and a whole problem, or neither", "one of them", "leave the image out, or problem=")
+        raise _NOTHING if image is None else _TWO
     if isinstance(own.problem, Problem):
         # All of it is said by the problem itself; what is said twice would be passed over.
         said = ("data_term", "degradation", "regularizers", "image.", "problem")

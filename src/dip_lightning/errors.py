@@ -44,4 +44,5 @@ class JobsFailedError(Exception):
         """
         self.codes = list(codes)
         failed = sum(code != 0 for code in codes)
-        super().__init__(f"{failed} of {len(codes)} jobs failed; the results of the others are kept")
+        jobs = "job" if len(codes) == 1 else "jobs"
+        super().__init__(f"{failed} of {len(codes)} {jobs} failed; the results of the others are kept")

@@ -125,3 +125,16 @@ def test_a_mistake_costs_one_line(dip_compare: Callable[..., Outcome], arguments
 def test_comparing_does_not_load_torch() -> None:
     code = "import sys, dip_lightning.cli.compare; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_range_is_the_wider_of_the_two(dip_compare: Callable[..., Outcome]) -> None:
+    """What is restored may just fall short of half of what its type can say."""
+    clean = (np.linspace(0, 1, 64 * 64).reshape(64, 64) * 33959).astype(np.uint16)
+    restored = np.minimum(clean, 32700).astype(np.uint16)
+    for name, samples in (("clean16", clean), ("restored16", restored)):
+        Image.fromarray(samples).save(f"{name}.png")
+    error = np.sqrt(np.square(clean.astype(float) - restored).mean()) / 65535 * 255
+    for other in (["clean16.png"], ["--noisy", "clean16.png"]):
+        outcome = dip_compare("restored16.png", *other)
+        assert f"RMS {error:.2f} of 255" in outcome.out
+        assert "Black and white" not in outcome.out

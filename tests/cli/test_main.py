@@ -14,6 +14,8 @@ import pytest
 from omegaconf import DictConfig
 from PIL import Image
 
+from dip_lightning.cli import main
+from dip_lightning.cli.mistakes import of_mistake
 from dip_lightning.config.compose import config_folder
 from tests.conftest import TINY_UNET, Outcome
 
@@ -326,6 +328,68 @@ def test_a_mistake_is_told_before_what_takes_long_to_load(mistake: str, tmp_path
     assert done.stdout.split() == ["2", "set()"]
     assert TOLD_AT_ONCE[mistake] in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.filterwarnings("ignore")  # of Optuna and of its plugin
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["hydra/launcher=joblib", "hydra.launcher.n_jobs=0", "seed=1,2"], "n_jobs == 0"),
+        (["hydra/sweeper=optuna", "hydra.sweeper.n_trials=1", "lr=interval(0.1,0.01)"], "low"),
+        (["hydra/sweeper=optuna", "hydra.sweeper.direction=up", "lr=0.1,0.2"], "direction"),
+        (["hydra/sweeper=optuna", "hydra.sweeper.n_trials=0", "lr=0.1,0.2"], "n_trials above 0"),
+    ],
+)
+def test_what_a_plugin_of_hydra_finds_wrong_is_one_line(
+    overrides: list[str], said: str, dip: Dip, tmp_path: Path
+) -> None:
+    outcome = dip("-m", *TINY_UNET, *overrides)
+    assert outcome.code == 2
+    (told,) = [line for line in outcome.err.splitlines() if line.startswith("dip: ")]
+    assert said in told
+    assert "expected" in told
+    assert "Traceback" not in outcome.err + outcome.out
+
+
+def test_an_error_that_nobody_foresaw_keeps_its_traceback() -> None:
+    assert of_mistake(RuntimeError("of ours"), []) is None
+    assert of_mistake(ValueError("of ours"), []) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-m"], "nothing to restore: expected a picture"),
+        (["data_term=[]"], "data_term=[]: expected one of mse"),
+        (["hydra.run.dir="], "hydra.run.dir without a folder"),
+        (["hydra.sweep.dir=", "-m", "seed=1,2"], "hydra.sweep.dir without a folder"),
+        (
+            ["model=[unet,resnet]"],
+            "model=[unet,resnet]: expected one option; for several fits: dip -m model=unet,resnet",
+        ),
+        (
+            ["image.path=my", "photo.png"],
+            "photo.png: expected KEY=VALUE; see dip --help; a name with a blank needs quotes",
+        ),
+    ],
+)
+def test_what_nobody_can_mean_is_refused(arguments: list[str], said: str, dip: Dip, tmp_path: Path) -> None:
+    outcome = dip(*arguments)
+    assert outcome.code == 2
+    assert said in outcome.err
+    assert outcome.err.count("\n") == 1
+    assert not list(tmp_path.rglob("summary.json"))
+
+
+def test_a_sweep_that_is_interrupted_says_that_it_goes_on(dip: Dip, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main, "_run", interrupted)
+    told = {arguments: dip(*arguments) for arguments in (("seed=1",), ("-m", "seed=1,2"))}
+    assert {outcome.code for outcome in told.values()} == {130}
+    assert "before there was anything to write" in told[("seed=1",)].err
+    assert "the same command goes on" in told["-m", "seed=1,2"].err
 
 
 def write_own(folder: Path) -> None:

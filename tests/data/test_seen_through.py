@@ -130,6 +130,19 @@ def test_what_is_no_mask_is_refused(tmp_path: Path, mask: NDArray[np.uint8], tol
         load_observation(CLEAN, DefaultNoise(), operator=Inpaint(str(tmp_path / "mask.png")))
 
 
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp"])
+def test_a_mask_of_one_bit_is_one(suffix: str, tmp_path: Path, lost: NDArray[np.bool_]) -> None:
+    name = tmp_path / f"mask{suffix}"
+    Image.fromarray(~lost).save(name)
+    with Image.open(name) as file:
+        assert file.mode == "1"
+    seen = load_observation(CLEAN, DefaultNoise(), operator=Inpaint(str(name)))
+    assert seen.measured is not None
+    assert np.array_equal(seen.measured[0, 0].numpy() == 0, lost)
+    assert (seen.shown[0].permute(1, 2, 0).numpy()[lost] == 0).all()
+    assert np.array_equal(seen.shown[0].permute(1, 2, 0).numpy()[~lost], CLEAN[~lost] / 255)
+
+
 def test_without_a_mask_the_picture_itself_must_have_holes() -> None:
     with pytest.raises(UserError, match="a picture without lost samples"):
         load_observation(CLEAN, DefaultNoise(), operator=Inpaint())

@@ -2,16 +2,19 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import skimage.data
 import torch
+from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from dip_lightning import Problem, restore
 from dip_lightning.data import Picture, write_image
 from dip_lightning.fitting.removed import Removed, combine, measure_removed
+from dip_lightning.runs import figures
 from dip_lightning.runs.record import read_summary
 from tests.conftest import TINY_UNET, Outcome
 
@@ -157,3 +160,25 @@ def test_a_run_that_went_on_tells_it_too(dip: Dip, noisy: Path, tmp_path: Path) 
     given = [*STUCK, "image.path=noisy.png", "image.sigma=15", "hydra.run.dir=run"]
     assert dip(*given, "iterations=290").code == 0
     assert dip("resume=run", "iterations=310").code == 3
+
+
+def test_what_was_handed_back_stands_beside_what_was_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a picture with holes: these are black, and what is known is as it was."""
+    lost = np.zeros((32, 32), bool)
+    lost[8:12, 10:20] = True
+    Image.fromarray((~lost * np.uint8(255)).astype(np.uint8)).save(tmp_path / "mask.png")
+    drawn: dict[str, Any] = {}
+    monkeypatch.setattr(figures, "draw_comparison", lambda path, panels: drawn.update(panels) or path.touch())
+    clean = skimage.data.astronaut()[200:232, 200:232]
+    holed = ["problem=inpaint", f"problem.mask={tmp_path / 'mask.png'}"]
+    settings = [*SETTINGS, *holed, "iterations=4", "degradation=none", "image.range=[0,255]"]
+    result = restore(clean, run_folder=tmp_path / "run", overrides=settings)
+    observation, one_pass, restored = drawn
+    assert (observation, one_pass) == ("observation", "last one-pass output")
+    assert restored.startswith("restored, iteration ")
+    assert (drawn[observation][lost] == 0).all()
+    assert np.array_equal(drawn[restored][~lost], clean[~lost] / 255)
+    np.testing.assert_allclose(drawn[restored], result.image / 255, atol=0.5 / 255 + 1e-9)
+    seen = np.asarray(Image.open(tmp_path / "run" / "observation.png"))
+    assert (seen[lost] == 0).all()
+    assert np.array_equal(seen[~lost], clean[~lost])

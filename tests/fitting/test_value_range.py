@@ -99,6 +99,14 @@ def test_what_lies_beyond_the_range_comes_back_and_does_not_pull_at_the_fit() ->
     assert np.all(np.abs(result.curves["psnr_observation"] - without.curves["psnr_observation"]) < 1)
 
 
+def test_what_lies_beyond_a_range_that_was_given_is_told() -> None:
+    given = run(with_star(), "image.range=[0,4095]")
+    assert any(remark.startswith("10 pixels lie beyond image.range") for remark in given.summary["remarks"])
+    found = run(with_star())
+    assert found.summary["range"]["beyond"] == 10
+    assert not any("image.range" in remark for remark in found.summary["remarks"])
+
+
 def test_a_star_does_not_spoil_the_psnr() -> None:
     clean = samples(4095, CLEAN)
     clean[10:13, 20:23] = 60000

@@ -9,7 +9,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from dip_lightning.fitting.fit import FitResult
-from dip_lightning.runs.record import Summary, read_summary
+from dip_lightning.runs.record import Summary, is_worse, read_summary
 
 SCRIPT = Path(__file__).parents[2] / "docs" / "write_schema.py"
 VALID = TypeAdapter(Summary)
@@ -51,3 +51,23 @@ def test_the_record_of_tiles_is_of_the_type_and_tells_that_one_gave_up(
         assert any("diverged again and again" in remark for remark in summary["remarks"]) is gave_up
         tiles = [read_summary(tmp_path / name / "tiles" / f"0-{column}") for column in (0, 1)]
         assert any(tile["gave_up"] for tile in tiles) is gave_up
+
+
+@pytest.mark.parametrize(
+    ("worse", "iterations", "gave_up", "unsure", "expected"),
+    [
+        (True, 400, False, None, True),
+        (True, 200, False, None, False),  # a trial
+        (False, 400, False, "Who knows.", False),
+        (False, 94, True, "What was removed is 2.4 times the noise.", True),
+        (True, 94, True, None, True),
+        (False, 94, True, None, False),  # back at weights that were good
+    ],
+)
+def test_what_came_out_worse(
+    worse: bool, iterations: int, gave_up: bool, unsure: str | None, expected: bool, tiny_fit: Callable[..., FitResult]
+) -> None:
+    summary = tiny_fit().summary
+    stopping = {**summary["stopping"], "unsure": unsure}
+    told = {"worse_than_observation": worse, "iterations": iterations, "gave_up": gave_up, "stopping": stopping}
+    assert is_worse({**summary, **told}) is expected  # type: ignore[typeddict-item]

@@ -11,6 +11,9 @@ from dip_lightning.errors import UserError
 
 __all__ = ["settle_arguments"]
 
+# Groups of which Hydra would lay several options over each other, where a list of them is given.
+_ONE_OPTION = ("input", "model", "optimizer", "precision", "problem", "scheduler", "stopping", "trainer")
+
 
 def settle_arguments(arguments: Sequence[str]) -> list[str]:
     """Return the arguments with the overrides first, each as Hydra understands it, and the flags behind them.
@@ -35,7 +38,7 @@ def settle_arguments(arguments: Sequence[str]) -> list[str]:
     while rest:
         argument = rest.pop(0)
         if not argument.startswith("-") or argument == "-":
-            overrides.append(settle_override(argument))
+            overrides.append(settle_override(_checked(argument)))
             continue
         flags.append(argument)
         flag = _find(parser, argument)
@@ -45,6 +48,17 @@ def settle_arguments(arguments: Sequence[str]) -> list[str]:
     settled = [*overrides, *flags]
     parser.parse_args(settled)
     return settled
+
+
+def _checked(override: str) -> str:
+    """Refuse what Hydra would take, and nobody can mean."""
+    key, _, value = override.partition("=")
+    if key in ("hydra.run.dir", "hydra.sweep.dir") and not value.strip("'\" "):  # a variable of the shell that is empty
+        raise UserError(f"{key} without a folder", "where to write", f"try {key}=NEW_FOLDER")
+    if key in _ONE_OPTION and value.startswith("[") and "," in value:
+        several = value.strip("[] ").replace(" ", "")
+        raise UserError(override, "one option", f"for several fits: dip -m {key}={several}")
+    return override
 
 
 def _find(parser: ArgumentParser, argument: str) -> Action | None:

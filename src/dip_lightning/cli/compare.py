@@ -16,6 +16,8 @@ from dip_lightning.cli.one_line import errors_in_one_line
 from dip_lightning.config.paths import expand_home
 from dip_lightning.data.image_io import read_image
 from dip_lightning.data.own_range import find_range, range_of_clean
+from dip_lightning.data.picture import Picture
+from dip_lightning.data.value_range import ValueRange
 from dip_lightning.data.whiteness import REACH, measure_whiteness
 from dip_lightning.errors import UserError
 from dip_lightning.runs.figures import draw_comparison
@@ -67,10 +69,8 @@ def _compare(restored: str, clean: str | None, noisy: str | None, out: Path | No
         raise UserError(f"--out {out}", "a name that ends in .png, in a folder that exists", "try --out figure.png")
     paths = {"noisy": noisy, "restored": restored, "clean": clean}
     pictures = {name: read_image(path) for name, path in paths.items() if path is not None}
-    # The range of the picture that was fitted, as the fit has found it.
-    fitted_name, fitted = next(iter(pictures.items()))
-    scale = find_range(fitted)
-    fitted = replace(fitted, scale=scale)
+    fitted_name, scale = _range_of_fit(pictures)
+    fitted = replace(pictures[fitted_name], scale=scale)
     images = {name: range_of_clean(fitted, one).to_unit(one.filled()) for name, one in pictures.items()}
     shapes = {name: image.shape for name, image in images.items()}
     if len(set(shapes.values())) > 1:
@@ -97,6 +97,19 @@ def _compare(restored: str, clean: str | None, noisy: str | None, out: Path | No
     if out is not None:
         draw_comparison(out, images | {title: _shown(difference) for title, difference in differences.items()})
         console.print(f"Written: {out}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _range_of_fit(pictures: dict[str, Picture]) -> tuple[str, ValueRange]:
+    """Return the range that a picture was fitted in, and which picture tells: the one that was fitted, if it is given.
+
+    Of the restored and the clean one it is the wider: what is restored may just fall short of where a range ends.
+    """
+    first = next(iter(pictures))
+    if first == "noisy":
+        return first, find_range(pictures[first])
+    ranges = {name: find_range(one) for name, one in pictures.items() if one.limits == pictures[first].limits}
+    widest = max(ranges, key=lambda name: ranges[name].span)
+    return widest, ranges[widest]
 
 
 def _table(images: dict[str, NDArray[np.floating]], clean: NDArray[np.floating]) -> Table:

@@ -21,12 +21,13 @@ from dip_lightning.cli.codes import INTERRUPTED, UNEXPECTED, USER_ERROR, exit_co
 from dip_lightning.cli.going_on import go_on
 from dip_lightning.cli.held_folder import released
 from dip_lightning.cli.loading import share_cores, without_collection
-from dip_lightning.cli.seeking import NONE_LEFT, check_measured, quality, seeks
+from dip_lightning.cli.mistakes import of_mistake, of_output
+from dip_lightning.cli.seeking import check_measured, quality, seeks
 from dip_lightning.config.compose import config_folder, register_resolvers
 from dip_lightning.config.early import check_early
 from dip_lightning.config.help_text import help_text, own_folder
 from dip_lightning.config.hydra_section import guard_hydra
-from dip_lightning.config.messages import CONFIGURATION_ERRORS, GROUP_CHOICE, of_group_choice, translate
+from dip_lightning.config.messages import CONFIGURATION_ERRORS, translate
 from dip_lightning.config.paths import is_folder, settle_paths
 from dip_lightning.config.trust import trust_from_command_line
 from dip_lightning.errors import JobsFailedError, UserError
@@ -86,9 +87,9 @@ def _asks_about_us(arguments: list[str]) -> bool:
 
 def _start(arguments: list[str]) -> None:
     """Do what the command line asks for."""
-    if not arguments:  # it would be a long fit of a sample, which nobody asked for
+    if not {*arguments} - {"-m", "--multirun"}:  # it would be a long fit of a sample, which nobody asked for
         raise _NOTHING
-    if {"-m", "--multirun"} & {*arguments} and any(one.split("=")[0] in ("-c", "--cfg") for one in arguments):
+    if _is_sweep(arguments) and any(one.split("=")[0] in ("-c", "--cfg") for one in arguments):
         raise UserError(
             "--cfg of a sweep", "one job, whose configuration it prints", "leave out -m, and all values but one"
         )
@@ -115,26 +116,22 @@ def _main(arguments: list[str]) -> None:
     except JobsFailedError as error:
         _complain(str(error))
         sys.exit(UNEXPECTED if UNEXPECTED in error.codes else USER_ERROR)
-    except (UserError, *CONFIGURATION_ERRORS) as error:
-        _complain(translate(error, config_folder()))
-        sys.exit(USER_ERROR)
-    except ValueError as error:
-        if isinstance(error.__cause__, OSError):  # logging, of the file that it cannot open
-            _complain(_of_output(error.__cause__))
-            sys.exit(USER_ERROR)
-        if str(error) == NONE_LEFT:
-            _complain(UserError("a sweep of which no job went well", "one that did", "see what is told of them above"))
-            sys.exit(USER_ERROR)
-        if GROUP_CHOICE not in str(error):
-            raise
-        _complain(of_group_choice(config_folder(), arguments))
-        sys.exit(USER_ERROR)
-    except OSError as error:
-        _complain(_of_output(error))
-        sys.exit(USER_ERROR)
     except KeyboardInterrupt:
-        _complain("interrupted before there was anything to write")
+        several = _is_sweep(arguments)
+        _complain(
+            "interrupted; the same command goes on" if several else "interrupted before there was anything to write"
+        )
         sys.exit(INTERRUPTED)
+    except Exception as error:
+        told = of_mistake(error, arguments)
+        if told is None:
+            raise
+        _complain(told)
+        sys.exit(USER_ERROR)
+
+
+def _is_sweep(arguments: list[str]) -> bool:
+    return bool({"-m", "--multirun"} & {*arguments})
 
 
 @hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")
@@ -158,7 +155,7 @@ def _measure(cfg: DictConfig, hydra_config: HydraConf) -> float:
     except CONFIGURATION_ERRORS as error:
         raise translate(error, config_folder()) from None
     except OSError as error:
-        raise _of_output(error) from None
+        raise of_output(error) from None
     if code > 128 and _one_after_another(hydra_config):
         sys.exit(code)
     if code > 128:
@@ -185,7 +182,7 @@ def _tell(cfg: DictConfig, hydra_config: HydraConf) -> int:
         _complain(f"{job}{translate(error, config_folder())}")
         code = USER_ERROR
     except OSError as error:
-        _complain(f"{job}{_of_output(error)}")
+        _complain(f"{job}{of_output(error)}")
         code = USER_ERROR
     except Exception as error:
         if single:
@@ -286,11 +283,6 @@ def _fit_parts(cfg: DictConfig, run_folder: Path) -> int:
     for line in tell(result, run_folder, "parts"):
         print(line)
     return exit_code(result.signal, worse=bool(result.worse))
-
-
-def _of_output(error: OSError) -> UserError:
-    problem = f"{error.filename or 'the run folder'} cannot be written ({error.strerror or error})"
-    return UserError(problem, "a folder with room that you may write to", "try hydra.run.dir=NEW_FOLDER")
 
 
 def _complain(message: str | UserError) -> None:

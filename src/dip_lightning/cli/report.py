@@ -6,6 +6,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NoReturn
 
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
 from dip_lightning.cli.one_line import errors_in_one_line
 from dip_lightning.config.paths import expand_home
 from dip_lightning.errors import UserError
@@ -18,6 +22,12 @@ from dip_lightning.report.table import explain_groups, make_rows, to_csv, to_lat
 from dip_lightning.runs.written import hand_over
 
 __all__ = ["main", "write_report"]
+
+# What a terminal shows of the table; its files have all of it.
+_FIRST = (
+    *("setting", "runs", "one-pass (dB)", "averaged (dB)", "peak at", "handed back (dB)", "s / iteration"),
+    *("still rising", "unsure"),
+)
 
 
 def write_report(paths: list[Path], out: Path) -> list[Path]:
@@ -34,6 +44,11 @@ def write_report(paths: list[Path], out: Path) -> list[Path]:
         UserError: There is no finished run, or a file in ``out`` is of another hand.
         OSError: The folder cannot be written.
     """
+    return _write(paths, out)[0]
+
+
+def _write(paths: list[Path], out: Path) -> tuple[list[Path], list[dict[str, str]], list[str]]:
+    """Write a report; returns its files, the rows of its table, and the remarks below it."""
     found = find_runs(paths)
     runs = [run for run in found if run.is_complete]
     if not runs:
@@ -51,7 +66,20 @@ def write_report(paths: list[Path], out: Path) -> list[Path]:
             (made / name).write_text(text, encoding="utf-8")
         files = [*(made / name for name in tables), *draw_curves_of_groups(made, groups), *draw_factors(made, groups)]
         write_page(made / "report.html", groups, rows, remarks)
-        return hand_over([*files, made / "report.html"], out)
+        return hand_over([*files, made / "report.html"], out), rows, remarks
+
+
+def _print(rows: list[dict[str, str]], remarks: list[str]) -> None:
+    """Print the columns of the table that are looked at first, where anything stands in them, and the remarks."""
+    console, table = Console(emoji=False), Table()
+    titles = [title for title in _FIRST if any(row.get(title, "") not in ("", "0") for row in rows)]
+    for title in titles:
+        table.add_column(title, justify="left" if title == "setting" else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(row.get(title, "")) for title in titles))
+    console.print(table, highlight=False)
+    for remark in remarks:
+        console.print(f"- {remark}", soft_wrap=True, highlight=False, markup=False)
 
 
 def _path(text: str) -> Path:
@@ -75,7 +103,7 @@ def main() -> NoReturn:
     parser.add_argument("--out", type=_path, default=Path("outputs/report"), help="where to write (outputs/report)")
     with errors_in_one_line("dip-report"):
         options = parser.parse_args()
-        written = write_report(options.runs, options.out)
-        print((options.out / "table.md").read_text(encoding="utf-8"))
+        written, rows, remarks = _write(options.runs, options.out)
+        _print(rows, remarks)
         print("\n".join(str(path) for path in written))
     sys.exit(0)

@@ -10,6 +10,9 @@ from rich.table import Table
 from dip_lightning.runs.checkpoint_file import find_checkpoint
 from dip_lightning.runs.record import Summary
 
+# In dB: less is rounding.
+_NEAR = 0.05
+
 __all__ = ["print_job", "print_summary"]
 
 
@@ -46,7 +49,7 @@ def print_summary(summary: Summary, run_folder: Path, console: Console | None = 
     seconds, compiling = summary["seconds"], summary.get("seconds_compiling", 0)
     fits, tiles = "", summary.get("tiles")
     if tiles is not None:
-        fits = f"{tiles['done']} tiles of "
+        fits = f"{tiles['done']} {'tile' if tiles['done'] == 1 else 'tiles'} of "
         each = f"{summary['seconds_per_iteration']:.3f} s each of a tile"
     else:
         each = f"{summary['seconds_per_iteration']:.3f} s each"
@@ -59,7 +62,10 @@ def print_summary(summary: Summary, run_folder: Path, console: Console | None = 
     )
     gap = summary["stopping"]["gap_db"]
     if gap is not None:
-        what = "What the fit gave" if share else "The restored picture"
+        # Known pixels that are handed back as they were raise the picture, not the fit.
+        averaged, best = summary["averaged"], summary["selected"]["psnr"]
+        above = averaged is not None and best is not None and best > averaged["peak_psnr"] + _NEAR
+        what = "What the fit gave" if share or above else "The restored picture"
         console.print(f"{what} lies {max(gap, 0):.2f} dB below the peak of the averaged output.", highlight=False)
     for remark in summary["remarks"]:
         console.print(f"Note: {escape(remark)}", soft_wrap=True, highlight=False)

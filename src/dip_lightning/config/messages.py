@@ -187,6 +187,8 @@ def _of_syntax(override: str) -> UserError:
     key, separator, value = override.partition("=")
     if not separator or not key:
         remedy = f"try image.path={shlex.quote(override)}" if os.path.lexists(override) else "see dip --help"
+        if key and not separator and not os.path.lexists(override):
+            remedy += "; a name with a blank needs quotes: 'image.path=my photo.png'"
         return UserError(override, "KEY=VALUE", remedy)
     typed = quote_for_shell(key, value.strip("'\""))
     return UserError(override, "a value that Hydra can read", f"quote it for Hydra and the shell: {typed}")

@@ -159,5 +159,7 @@ def _is_unit(name: str, samples: NDArray[np.generic], any_range: bool) -> bool:
     if low < -_ROUNDING or high > 1 + _ROUNDING:
         told = f"'image.range=[{low:.6g},{high:.6g}]'"
         remedy = f"divide them by their white, or say what is black and white: overrides=[{told}]"
+        if low >= -1 and high <= 2:  # noise that was added, it seems, and not clipped
+            remedy = f"if noise has left it, overrides=['image.range=null'], which finds a range; else {remedy}"
         raise UserError(f"{name} with floats from {low:.6g} to {high:.6g}", "floats in [0, 1]", remedy)
     return True

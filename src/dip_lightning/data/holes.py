@@ -1,12 +1,14 @@
 """Holes in a picture: which pixels of it are lost, as a mask or its own transparency says."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from dip_lightning.data.image_io import read_image
-from dip_lightning.data.picture import Picture
+from dip_lightning.data.picture import Picture, picture_from_array
 from dip_lightning.errors import UserError
 
 __all__ = ["pasted_pixels", "with_holes"]
@@ -52,7 +54,7 @@ def with_holes(picture: Picture, mask: str | None) -> Picture:
 def _read_mask(name: str, picture: Picture) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
     """Return which pixels are known, (H, W), and what is to be told."""
     asked = f"problem.mask={name}"
-    mask = read_image(name)
+    mask = _read_one_bit(name) or read_image(name)
     if (mask.height, mask.width) != (picture.height, picture.width):
         expected = f"{picture.height}x{picture.width} pixels, as the picture"
         raise UserError(f"{asked} of {mask.height}x{mask.width} pixels", expected, "make it as large")
@@ -71,6 +73,17 @@ def _read_mask(name: str, picture: Picture) -> tuple[NDArray[np.bool_], tuple[st
     between = int(np.count_nonzero((level > _BETWEEN) & (level < 1 - _BETWEEN)))
     told = (f"{between} pixels of the mask are neither black nor white: known are those above half",) if between else ()
     return level > 0.5, told
+
+
+def _read_one_bit(name: str) -> Picture | None:
+    """A mask of one bit a pixel, as many programs write them; None for any other, also for one that cannot be read."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(name) as file:
+                return picture_from_array(np.asarray(file.convert("L"))) if file.mode == "1" else None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
 
 
 def pasted_pixels(

@@ -78,6 +78,11 @@ class Observation:
         """How many pixels of y lie beyond the range."""
         return 0 if self.known is None else int((self.known == 0).sum())
 
+    @property
+    def shown(self) -> Tensor:
+        """The observation as it is shown to people, (1, C_y, H_y, W_y): what was lost is black."""
+        return self.noisy if self.measured is None else self.noisy * self.measured
+
     def completed(self, image: NDArray[np.floating]) -> NDArray[np.floating]:
         """Put into a restored image (H, W, C) what is known of it: beyond the range, and where it was measured."""
         for values in (self.pasted if self._pastes(image) else None, self.fixed):

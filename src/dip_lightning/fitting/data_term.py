@@ -39,7 +39,9 @@ def build_data_term(
     """
     if asked is None and observation.data_term == "mse":
         asked = suited
-    name = check_choice("data_term", asked or observation.data_term, (*DATA_TERMS, INTERVALS, BACKPROJECTION))
+    name = check_choice(
+        "data_term", observation.data_term if asked is None else asked, (*DATA_TERMS, INTERVALS, BACKPROJECTION)
+    )
     if name == BACKPROJECTION:
         if not isinstance(operator, Blur):
             raise UserError(f"data_term={BACKPROJECTION}", "a blurred picture", "try problem=deblur, or data_term=mse")

@@ -34,6 +34,7 @@ from dip_lightning.fitting.summary import summarise
 from dip_lightning.fitting.tensorboard import log_figures, log_settings
 from dip_lightning.names import printable
 from dip_lightning.precision import Precision
+from dip_lightning.problems import Operator
 from dip_lightning.runs.checkpoint_file import (
     CheckpointContent,
     FitDescription,
@@ -194,7 +195,9 @@ def _prepare(fit: Fit, run_folder: Path | None, about: FitDescription, state: Ch
         checkpoint.about = {**about, "precision_in_force": fit.precision.name}
     progress = fit.find(FitProgress)
     if progress is not None:
-        progress.about = printable(fit.data.observation.describe())
+        operator = fit.module.problem.operator
+        told = operator.told if isinstance(operator, Operator) else ""
+        progress.about = printable(fit.data.observation.describe() + (f"; {told}" if told else ""))
     if guard is not None:
         guard.next_precision = fit.precision.higher(fit.trainer.strategy.root_device)
 

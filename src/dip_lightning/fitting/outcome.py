@@ -65,29 +65,31 @@ class FitOutcome:
         write_run(
             folder,
             restored=self.picture,
-            observation=to_image(self.fit.data.observation.noisy),
+            observation=to_image(self.fit.data.observation.shown),
             summary=self.summary,
             curves=self.curves,
             panels=_panels(self.fit, self.selection, self.summary["selected"]["psnr"]),
         )
 
 
-def _panels(fit: Fit, selection: Selection, restored: float | None) -> dict[str, NDArray[np.float64]]:
-    """The images of ``comparison.png`` by their titles; the PSNR of the restored picture is told."""
+def _panels(fit: Fit, selection: Selection, restored: float | None) -> dict[str, NDArray[np.floating]]:
+    """The images of ``comparison.png`` by their titles, the restored picture as it is handed back."""
     observation, last = fit.data.observation, last_outputs(fit.module)
-    images = {"observation": observation.noisy}
-    if selection.iteration == fit.module.iterate.iteration and not selection.nonlocal_means:
-        images |= {f"{name.replace('_', '-')} output": image for name, image in last.items()}
-    else:
-        images |= {"last one-pass output": last["one_pass"]}
-        images |= {f"restored, iteration {selection.iteration}": selection.image}
-    panels = {}
+    # Beside the last output that is handed back the other one of the two.
+    other = "one_pass"
+    if selection.iteration == fit.module.iterate.iteration and selection.output == other and "averaged" in last:
+        other = "averaged"
+    images = {"observation": observation.noisy, f"last {other.replace('_', '-')} output": last[other]}
+    panels: dict[str, NDArray[np.floating]] = {}
     for name, image in images.items():
         title = name
-        if observation.clean is not None and image.shape == observation.clean.shape:
-            own = float(psnr(image.double().cpu(), observation.clean))
-            title += f", {restored if image is selection.image and restored is not None else own:.2f} dB"
-        panels[title] = to_image(image)
+        # What stands where samples were lost is nobody's picture, and not shown.
+        is_whole = image is not observation.noisy or observation.measured is None
+        if is_whole and observation.clean is not None and image.shape == observation.clean.shape:
+            title += f", {float(psnr(image.double().cpu(), observation.clean)):.2f} dB"
+        panels[title] = to_image(observation.shown if image is observation.noisy else image)
+    told = "" if restored is None else f", {restored:.2f} dB"
+    panels[f"restored, iteration {selection.iteration}{told}"] = observation.completed(to_image(selection.image))
     if observation.clean is not None:
         panels["clean image"] = to_image(observation.clean)
     return panels

@@ -66,11 +66,17 @@ class Removed:
         """Whether the result is worse than what was observed: several times the noise was removed, and is picture."""
         return self.is_picture and self.times_sigma >= _FAR_TOO_MUCH
 
-    def doubt(self) -> str | None:
-        """Say in one sentence why the result should not be trusted; None where nothing says so."""
+    def doubt(self, *, gave_up: bool = False) -> str | None:
+        """Say in one sentence why the result should not be trusted; None where nothing says so.
+
+        Args:
+            gave_up: Whether the fit ended since it diverged again and again.
+        """
         size = f"{self.times_sigma:.1f} times the noise"
         if self.sigma < _NONE:
             size = f"{self.rms:.1f} of 255, where there is next to no noise"
+        if self.is_picture and gave_up:
+            return f"What was removed is {size}, and looks like picture: the fit had left its course."
         if self.is_worse:
             told = "the fit was too short, or the result is worse than what was given"
             return f"What was removed is {size}, and looks like picture: {told}."

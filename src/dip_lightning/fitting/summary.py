@@ -27,7 +27,7 @@ from dip_lightning.runs.record import (
 )
 from dip_lightning.system import environment
 
-__all__ = ["interrupted_by", "summarise", "summarise_ending", "tell_notes"]
+__all__ = ["interrupted_by", "summarise", "summarise_ending", "tell_beyond", "tell_notes"]
 
 
 class _Ending(TypedDict):
@@ -53,6 +53,7 @@ def summarise_ending(
     removed: Removed | None,
     nonlocal_means: float,
     psnr_lost: float | None,
+    gave_up: bool,
 ) -> _Ending:
     """Compose what the records of a whole picture and of one in tiles tell alike.
 
@@ -66,13 +67,14 @@ def summarise_ending(
         removed: What was removed; None where nothing was done.
         nonlocal_means: Their share in what is handed back.
         psnr_lost: PSNR of what is handed back in dB where samples were lost; None without a clean image, or lost ones.
+        gave_up: Whether a fit ended since it diverged again and again.
     """
     quality = stopping["psnr"]
     worse = quality is not None and noisy is not None and quality < noisy
     if quality is None and removed is not None:
         worse = removed.is_worse
         # Of the two, what was done says more than how sure the rules were of when to do it.
-        stopping["unsure"] = removed.doubt() or stopping["unsure"]
+        stopping["unsure"] = removed.doubt(gave_up=gave_up) or stopping["unsure"]
     remarks = [] if stopping["unsure"] is None else [f"Unsure. {stopping['unsure']} Look at the picture."]
     remarks += course
     if quality is not None and worse:
@@ -126,18 +128,7 @@ def summarise(fit: Fit, selection: Selection, seconds: float, *, out_of_memory: 
     removed = measure_removed(
         module.problem, selection.image, observation.sigma_in_force, doubtful=is_doubtful(observation, term)
     )
-    guard, detection = fit.find(DivergenceGuard), fit.find(Detection)
-    stopping: StoppingSummary = {
-        "rule": "none" if detection is None else detection.name,
-        "iteration": selection.iteration,
-        "reason": _reason(fit, iterations),
-        "unsure": None if detection is None else _doubt(detection, observation, data_term),
-        "psnr": quality,
-        "gap_db": gap,
-        "picks": {} if detection is None else detection.picks(),
-        "abstained": {} if detection is None else detection.abstained,
-        "cap": fit.data.iterations,
-    }
+    guard = fit.find(DivergenceGuard)
     signal = interrupt.signal if interrupt is not None and interrupt.cut_short else None
     course, averaging = _course(fit), _averaging(fit, selection.iteration)
     operator = module.problem.operator
@@ -174,7 +165,16 @@ def summarise(fit: Fit, selection: Selection, seconds: float, *, out_of_memory: 
         "averaged": averaged,
         "eval": peaks.get("eval"),
         **summarise_ending(
-            stopping, settings.select, noisy, signal, course, averaging, removed, selection.nonlocal_means, lost
+            _stopping(fit, selection, quality, gap),
+            settings.select,
+            noisy,
+            signal,
+            course,
+            averaging,
+            removed,
+            selection.nonlocal_means,
+            lost,
+            _gave_up(guard),
         ),
         "restores": [] if guard is None else guard.restored_at,
         "remedies": [] if guard is None else cast(list[Remedy], guard.remedies),
@@ -184,6 +184,22 @@ def summarise(fit: Fit, selection: Selection, seconds: float, *, out_of_memory: 
         "git_commit": fit.git_commit,
         "digest": observation.digest,
         "fingerprint": settings.fingerprint,
+    }
+
+
+def _stopping(fit: Fit, selection: Selection, quality: float | None, gap: float | None) -> StoppingSummary:
+    """Tell why a fit ended, and with what: the PSNR of that, and how far below the peak it lies, in dB."""
+    detection = fit.find(Detection)
+    return {
+        "rule": "none" if detection is None else detection.name,
+        "iteration": selection.iteration,
+        "reason": _reason(fit, fit.module.curves.recorded),
+        "unsure": None if detection is None else _doubt(detection, fit.data.observation, fit.module.problem.data_term),
+        "psnr": quality,
+        "gap_db": gap,
+        "picks": {} if detection is None else detection.picks(),
+        "abstained": {} if detection is None else detection.abstained,
+        "cap": fit.data.iterations,
     }
 
 
@@ -234,12 +250,26 @@ def _doubt(detection: Detection, observation: Observation, data_term: DataTerm) 
 def _course(fit: Fit) -> Iterator[str]:
     """What the user should know of the course of the fit."""
     yield from tell_notes(fit.data.observation.picture)
+    yield from tell_beyond(fit.data.observation)
     guard = fit.find(DivergenceGuard)
     if guard is not None and guard.remedies:
         taken = ", ".join(f"{name}={value:g}" if name == "lr" else f"{name}={value}" for name, value in _changes(guard))
         raised = any("precision" in remedy for remedy in guard.remedies)
         lr = f"; a precision begins with lr={fit.settings.lr:g}" if raised else ""
         yield f"It diverged repeatedly and went on with {taken}{lr}."
+
+
+def tell_beyond(observation: Observation) -> Iterator[str]:
+    """What the user should know of pixels beyond a range that was given: no more than noise may have put them there.
+
+    Args:
+        observation: What was fitted.
+    """
+    if observation.range.source == "given" and observation.beyond:
+        count = observation.beyond
+        told = "1 pixel lies" if count == 1 else f"{count} pixels lie"
+        handed = "is handed back as it was" if count == 1 else "are handed back as they were"
+        yield f"{told} beyond image.range and {handed}, noise and all; image.range=null finds one that holds them."
 
 
 def tell_notes(picture: Picture) -> Iterator[str]:

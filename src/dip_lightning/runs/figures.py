@@ -121,6 +121,8 @@ def _draw_rules(axes: Axes, statistics: Mapping[str, NDArray[np.floating]], pick
     """Draw the statistics of the stopping rules, each from its least value (0) to its median (1), and their picks."""
     for index, (name, values) in enumerate(statistics.items()):
         rule = name.removeprefix("stopping_")
+        if not np.isfinite(values).any():  # a fit that ended before the rule could judge
+            continue
         least, median = np.nanmin(values), np.nanmedian(values)
         shown = (values - least) / max(median - least, 1e-12)
         colour = (_BLUE, _ORANGE, _GREEN, _GREY)[index % 4]

@@ -236,7 +236,12 @@ def read_summary(run_folder: Path) -> Summary:
 def is_worse(summary: Summary) -> bool:
     """Tell whether a run came out worse than what was given, after enough iterations for it to be better.
 
+    So does one that diverged until nothing helped, where its result is doubtful, after however many.
+
     Args:
         summary: Its record; one of an older version did not judge.
     """
-    return summary.get("worse_than_observation", False) and summary["iterations"] >= _FEWEST
+    worse = summary.get("worse_than_observation", False)
+    if summary.get("gave_up"):  # it was to have more iterations, and what it had reached is no good
+        return worse or summary["stopping"]["unsure"] is not None
+    return worse and summary["iterations"] >= _FEWEST

@@ -12,7 +12,7 @@ from torch import Tensor
 from dip_lightning.data import Observation
 from dip_lightning.fitting.observed import summarise_noise, summarise_range
 from dip_lightning.fitting.removed import combine, is_doubtful
-from dip_lightning.fitting.summary import interrupted_by, summarise_ending, tell_notes
+from dip_lightning.fitting.summary import interrupted_by, summarise_ending, tell_beyond, tell_notes
 from dip_lightning.runs.record import StoppingSummary, Summary
 from dip_lightning.runs.status import fingerprint
 from dip_lightning.workflows.tiles import Tile, Tiles
@@ -129,6 +129,7 @@ def summarise_tiles(cfg: DictConfig, run: TiledRun, part: Summary) -> Summary:
             removed,
             _nonlocal_means(run),
             run.observation.psnr_of_lost(run.blended),
+            any(bool(summary.get("gave_up")) for summary in fits),
         ),
         "noise": summarise_noise(run.observation),
         "range": summarise_range(run.observation),
@@ -151,7 +152,7 @@ def summarise_tiles(cfg: DictConfig, run: TiledRun, part: Summary) -> Summary:
         },
         "restores": [iteration for summary in run.done.values() for iteration in summary["restores"]],
         "remedies": [remedy for summary in run.done.values() for remedy in summary.get("remedies", ())],
-        "gave_up": any(summary.get("gave_up") for summary in fits),
+        "gave_up": any(bool(summary.get("gave_up")) for summary in fits),
         "digest": run.observation.digest,
         "fingerprint": fingerprint(cfg),
     }
@@ -190,6 +191,7 @@ def _doubt(run: TiledRun) -> str | None:
 def _course(run: TiledRun) -> Iterator[str]:
     """What the user should know of the course of the fits."""
     yield from tell_notes(run.observation.picture)
+    yield from tell_beyond(run.observation)
     ended = sum(summary["iterations"] < summary["stopping"]["cap"] for summary in run.done.values())
     if ended:
         yield f"{ended} of {len(run.tiles)} tiles ended early, since they diverged again and again."
@@ -256,7 +258,7 @@ def _whole(tensor: Tensor) -> NDArray[np.float64]:
 
 def _enlarged(observation: Observation) -> NDArray[np.float64]:
     """The observation as large as the image, each of its pixels repeated."""
-    seen, height = _whole(observation.noisy), observation.picture.height
+    seen, height = _whole(observation.shown), observation.picture.height
     times = height // seen.shape[0]
     return seen if times == 1 else seen.repeat(times, axis=0).repeat(times, axis=1)
 

@@ -93,8 +93,16 @@ class Blur(Operator):
             values = _read_kernel(kernel)
         self.register_buffer("kernel", torch.from_numpy(values / values.sum()), persistent=False)
         self.halo = max(values.shape) // 2
+        self._described = f"{kernel} of width {width:g} px" if kernel in KERNELS else Path(kernel).name
+        if kernel == "motion":
+            self._described += f" at {angle:g} degrees"
 
     kernel: Tensor
+
+    @property
+    def told(self) -> str:
+        """Say which kernel it is: a wrong one is the commonest mistake."""
+        return f"problem.kernel: {self._described}"
 
     def check_image(self, height: int, width: int) -> None:
         """Refuse an image that is smaller than the kernel.

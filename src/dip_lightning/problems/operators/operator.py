@@ -35,6 +35,11 @@ class Operator(nn.Module):
     paste: bool | None = None
 
     @property
+    def told(self) -> str:
+        """Say in a few words what a user should know of it before the fit; empty for nothing."""
+        return ""
+
+    @property
     def name(self) -> str:
         """Name the class, for records."""
         return type(self).__name__
