@@ -13,6 +13,8 @@ WORKERS ?= 2
 SELECT ?= -m "not wheel"
 # Written last, so that an interrupted installation is not taken for a finished one.
 READY := $(VENV)/.ready
+# --no-compile: of thousands of modules, those that are used are compiled when they are first imported.
+QUIETLY := --quiet --no-compile --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test lint type format schema bench bench-original stopping-report gpu-check gpu-table1 \
@@ -28,8 +30,8 @@ $(READY): pyproject.toml constraints.txt
 		|| { echo "make: Python 3.11, 3.12 or 3.13 is needed and was not found; install one, or name it: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) (once; a few minutes)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -m pip install $(QUIETLY) torch
+	@$(BIN)/python -m pip install $(QUIETLY) -e '.[dev]'
 	@touch $(READY)
 	@echo "installed; for the commands: source $(VENV)/bin/activate, then dip --help"
 
@@ -56,7 +58,7 @@ schema: setup  ## write docs/summary.schema.json, which says what the record of 
 # Which modules of the package, such as "stopping/sure metrics"; all that mutation/run.py lists.
 MODULE ?=
 mutants: setup  ## change the core in small ways and count how many changes its tests notice (minutes a module; MODULE=metrics)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[mutants]'
+	@$(BIN)/python -m pip install $(QUIETLY) -e '.[mutants]'
 	@$(BIN)/python mutation/run.py $(MODULE)
 
 bench: setup  ## time an iteration against its convolutions, and what the training loop and the stopping rules add to it
@@ -86,7 +88,7 @@ real-photographs: setup  ## what is handed back of pictures with noise that neig
 DATA ?=
 applications: setup  ## holes, small, blurred, mosaiced pictures and JPEGs: make applications DATA=folder (hours; goes on where it was)
 	@test -n "$(DATA)" || { echo "make: name the folder with the pictures: make $@ DATA=folder" >&2; exit 2; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[applications]'
+	@$(BIN)/python -m pip install $(QUIETLY) -e '.[applications]'
 	$(BIN)/python benchmarks/applications.py "$(DATA)"
 
 gpu-check: setup  ## on a CUDA GPU: what the tests skip elsewhere, every precision, the sample at 512x512
