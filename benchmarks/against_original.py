@@ -70,6 +70,7 @@ def overrides_of(options: argparse.Namespace, size: int, precision: str) -> list
         *(
             "model=unet",
             "alpha=0.99",
+            "optimizer=adam",
             "stopping=none",
             "callbacks.fit_progress=null",
             "callbacks.peak_psnr.eval_every=0",

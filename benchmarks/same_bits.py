@@ -22,7 +22,15 @@ import skimage.data
 from PIL import Image
 
 _SMALL = (
-    *("trainer=cpu", "precision=fp32", "alpha=0.99", "model.channels=8", "model.input_channels=4", "image.crop=32"),
+    *(
+        "trainer=cpu",
+        "precision=fp32",
+        "alpha=0.99",
+        "optimizer=adam",
+        "model.channels=8",
+        "model.input_channels=4",
+        "image.crop=32",
+    ),
     *("iterations=60", "logger=none", "callbacks.fit_progress=null", "callbacks.peak_psnr.eval_every=20"),
 )
 _VOTE = (

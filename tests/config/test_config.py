@@ -262,7 +262,7 @@ def test_every_key_of_the_steps_has_an_effect(key: str) -> None:
     group, name = key.split(".")
 
     def state(*overrides: str) -> Any:
-        cfg = compose_config([f"{group}={option}", "iterations=50", *overrides])
+        cfg = compose_config(["optimizer=adam", f"{group}={option}", "iterations=50", *overrides])
         optimizer = build_factory(cfg.optimizer, torch.optim.Optimizer)([torch.nn.Parameter(torch.ones(1))])
         if group == "optimizer":
             return optimizer.param_groups[0][name]

@@ -1,5 +1,8 @@
 """What a fit is built of: what was read, and what the configuration says."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 
@@ -48,3 +51,29 @@ def test_the_default_network_is_as_wide_as_suits_the_device(device: str, channel
 def test_the_width_that_was_chosen_stands_in_the_record() -> None:
     result = fit(compose_config(["trainer=cpu", "image.crop=32", "iterations=2", "callbacks.fit_progress=null"]))
     assert result.summary["num_parameters"] == 152199
+
+
+@pytest.mark.parametrize(
+    ("settings", "betas"),
+    [
+        ([], [0.9, 0.9]),
+        (["degradation=shot"], [0.9, 0.9]),
+        (["optimizer=adam"], [0.9, 0.999]),
+        (["optimizer.betas=[0.8,0.9]"], [0.8, 0.9]),
+        (["degradation=impulse"], [0.9, 0.999]),  # by its absolute error
+        (["problem=downsample"], [0.9, 0.999]),
+        (["experiment=ulyanov_kate", "problem=denoise", "model.skip_channels=2", "iterations=2"], [0.9, 0.999]),
+        (["optimizer=sgd"], None),
+    ],
+)
+def test_adam_forgets_as_suits_the_problem(settings: list[str], betas: list[float] | None) -> None:
+    result = fit(compose_config([*settings, *TINY_UNET, "iterations=2"]))
+    assert result.summary["betas"] == betas
+
+
+def test_adam_forgets_as_in_the_paper_where_neighbours_share_the_noise(tmp_path: Path) -> None:
+    around = np.zeros((7, 7))
+    around[3, 2:5] = 0.5, 1, 0.5
+    np.save(tmp_path / "noise.npy", around)
+    cfg = compose_config([*TINY_UNET, "iterations=2", f"problem.noise={tmp_path / 'noise.npy'}"])
+    assert fit(cfg).summary["betas"] == [0.9, 0.999]

@@ -6,9 +6,9 @@ from dip_lightning.system.processor import has_native_bf16
 
 __all__ = ["LIKELY_SHARE", "Cost", "default_cost"]
 
-# The share of the iterations that the noise calls for after which fits have stopped by themselves: 0.27 in the mean of
-# nine pictures at σ = 25 (0.16 to 0.37) with the default network, replayed, see docs/results/stopping.md. Of other
-# noise a guess.
+# The share of the iterations that the noise calls for after which fits have probably stopped by themselves. At σ = 25,
+# with the default network, it was 0.15 of nine pictures of 128×128 (0.10 to 0.19) and 0.5 of one of 256×256, see
+# docs/results/width.md: between them. Of other noise a guess.
 LIKELY_SHARE = 0.27
 
 # Bytes that an iteration of the default network (U-net of 32 channels, five levels) keeps for each pixel, as

@@ -124,12 +124,13 @@ def build_fit(
         prior = _build_prior(cfg, data.observation, own)
     problem = _build_problem(cfg, data.observation, own)
     seed_all_else(seed)
+    suited = defaults_for(problem.operator, data.observation)
     pixels = math.prod(problem.shape[1:])
     module = DeepImagePrior(
         prior,
         problem,
         iterations=data.iterations,
-        optimizer=own.optimizer or optimizer_factory(cfg, precision, device),
+        optimizer=own.optimizer or optimizer_factory(cfg, precision, device, suited.betas),
         scheduler=own.scheduler or scheduler_factory(cfg, data.iterations),
         select=select,
         seed=seed,

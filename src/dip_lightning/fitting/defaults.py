@@ -7,13 +7,18 @@ from omegaconf import DictConfig
 
 from dip_lightning.data import Observation
 from dip_lightning.data.noise_level import iterations_for
-from dip_lightning.problems import Blur, Inpaint, Mosaic
+from dip_lightning.problems import Blur, Identity, Inpaint, Mosaic
 
 __all__ = ["Defaults", "defaults_for", "suited_channels", "suited_iterations"]
 
 # What is seen through an operator with less noise than this, of 255, is fitted otherwise than noise is
 # (docs/results/applications.md).
 _QUIET = 10.0
+
+
+# Adam's moments as in the paper, and where they forget sooner: to denoise, a narrow network needs half of the
+# iterations then for the same picture (docs/results/width.md); of other problems it was not measured.
+_ADAM, _FORGETFUL = (0.9, 0.999), (0.9, 0.9)
 
 
 @dataclass(frozen=True)
@@ -25,12 +30,14 @@ class Defaults:
         iterations: At most; None for what the noise calls for.
         data_term: By its name; None for what suits the noise.
         tv: Weight of the total variation; None for none.
+        betas: Weights of the past in Adam's two moments.
     """
 
     input_noise_std: float
     iterations: int | None = None
     data_term: str | None = None
     tv: float | None = None
+    betas: tuple[float, float] = _ADAM
 
 
 def defaults_for(operator: object, observation: Observation) -> Defaults:
@@ -53,8 +60,9 @@ def defaults_for(operator: object, observation: Observation) -> Defaults:
             return Defaults(0.0, iterations=3000, data_term="backprojection", tv=1e-3)
         if isinstance(operator, Mosaic):
             return Defaults(0.0)
+    denoises = isinstance(operator, Identity) and not observation.correlated and observation.data_term == "mse"
     # The original's values: 1/20 for σ = 50, else 1/30.
-    return Defaults(1 / 20 if sigma >= 50 else 1 / 30)
+    return Defaults(1 / 20 if sigma >= 50 else 1 / 30, betas=_FORGETFUL if denoises else _ADAM)
 
 
 def suited_iterations(operator: object, observation: Observation) -> int:

@@ -1,6 +1,7 @@
 """What takes the steps of a fit, and how long they are: from the configuration, tried before the fit."""
 
 from functools import partial
+from typing import Any
 
 import torch
 from omegaconf import DictConfig
@@ -16,13 +17,16 @@ from dip_lightning.precision import Precision
 __all__ = ["optimizer_factory", "scheduler_factory"]
 
 
-def optimizer_factory(cfg: DictConfig, precision: Precision, device: torch.device) -> OptimizerFactory:
+def optimizer_factory(
+    cfg: DictConfig, precision: Precision, device: torch.device, betas: tuple[float, float]
+) -> OptimizerFactory:
     """Choose what makes the optimiser, and try it.
 
     Args:
         cfg: The composed configuration.
         precision: What the fit computes in.
         device: Where it runs.
+        betas: Adam's weights of the past, where ``optimizer.betas`` is null.
 
     Raises:
         UserError: A setting does not allow it.
@@ -40,7 +44,9 @@ def optimizer_factory(cfg: DictConfig, precision: Precision, device: torch.devic
     fusible = kind in ("Adam", "AdamW")
     clipped_mixed = precision.lightning == "bf16-mixed" and cfg.trainer.get("gradient_clip_val") is not None
     fused = fusible and precision.lightning != "16-mixed" and not clipped_mixed and device.type in ("cpu", "cuda")
-    options = {"fused": True} if fused and not {"fused", "foreach"} & {*cfg.optimizer} else {}
+    options: dict[str, Any] = {"fused": True} if fused and not {"fused", "foreach"} & {*cfg.optimizer} else {}
+    if cfg.optimizer.get("betas", ()) is None:
+        options["betas"] = betas
     make = build_factory(cfg.optimizer, torch.optim.Optimizer, **options)
     _try_steps(make, None, str(cfg.optimizer.get("_target_")))
     return make

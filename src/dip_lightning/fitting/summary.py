@@ -1,17 +1,18 @@
 """What a run reached, as the plain values of ``summary.json``."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from signal import Signals
-from typing import Any, NotRequired, TypedDict, cast
+from typing import NotRequired, TypedDict, cast
 
 import torch
 from torch import Tensor
 
-from dip_lightning.callbacks import Detection, DivergenceGuard, Interrupt, OutputEMA, PeakPSNR
-from dip_lightning.data import Observation, Picture
+from dip_lightning.callbacks import Detection, DivergenceGuard, Interrupt, PeakPSNR
+from dip_lightning.data import Observation
 from dip_lightning.fitting.build import PROBLEM, Fit
 from dip_lightning.fitting.observed import summarise_noise, summarise_range
 from dip_lightning.fitting.outcome import to_image
+from dip_lightning.fitting.remarks import tell_averaging, tell_course
 from dip_lightning.fitting.removed import Removed, is_doubtful, measure_removed
 from dip_lightning.fitting.selection import Selection
 from dip_lightning.metrics import psnr
@@ -27,7 +28,7 @@ from dip_lightning.runs.record import (
 )
 from dip_lightning.system import environment
 
-__all__ = ["interrupted_by", "summarise", "summarise_ending", "tell_beyond", "tell_notes"]
+__all__ = ["interrupted_by", "summarise", "summarise_ending"]
 
 
 class _Ending(TypedDict):
@@ -130,7 +131,7 @@ def summarise(fit: Fit, selection: Selection, seconds: float, *, out_of_memory: 
     )
     guard = fit.find(DivergenceGuard)
     signal = interrupt.signal if interrupt is not None and interrupt.cut_short else None
-    course, averaging = _course(fit), _averaging(fit, selection.iteration)
+    course, averaging = tell_course(fit), tell_averaging(fit, selection.iteration)
     operator = module.problem.operator
     lost = observation.psnr_of_lost(to_image(selection.image))
     return {
@@ -155,6 +156,7 @@ def summarise(fit: Fit, selection: Selection, seconds: float, *, out_of_memory: 
         "range": summarise_range(observation),
         "data_term": term,
         "input_noise_std": module.prior.policy.std,
+        "betas": _betas(fit),
         "iterations": iterations,
         "seconds": round(seconds, 3),
         "seconds_per_iteration": (seconds - module.seconds_compiling) / max(iterations, 1),
@@ -185,6 +187,13 @@ def summarise(fit: Fit, selection: Selection, seconds: float, *, out_of_memory: 
         "digest": observation.digest,
         "fingerprint": settings.fingerprint,
     }
+
+
+def _betas(fit: Fit) -> list[float] | None:
+    """Adam's weights of the past; None of what has none."""
+    optimizers = fit.trainer.optimizers
+    betas = optimizers[0].param_groups[0].get("betas") if optimizers else None
+    return None if betas is None else [float(beta) for beta in betas]
 
 
 def _stopping(fit: Fit, selection: Selection, quality: float | None, gap: float | None) -> StoppingSummary:
@@ -245,55 +254,3 @@ def _doubt(detection: Detection, observation: Observation, data_term: DataTerm) 
             "this stopping rule cannot tell such noise from picture; try stopping=vote."
         )
     return doubt
-
-
-def _course(fit: Fit) -> Iterator[str]:
-    """What the user should know of the course of the fit."""
-    yield from tell_notes(fit.data.observation.picture)
-    yield from tell_beyond(fit.data.observation)
-    guard = fit.find(DivergenceGuard)
-    if guard is not None and guard.remedies:
-        taken = ", ".join(f"{name}={value:g}" if name == "lr" else f"{name}={value}" for name, value in _changes(guard))
-        raised = any("precision" in remedy for remedy in guard.remedies)
-        lr = f"; a precision begins with lr={fit.settings.lr:g}" if raised else ""
-        yield f"It diverged repeatedly and went on with {taken}{lr}."
-
-
-def tell_beyond(observation: Observation) -> Iterator[str]:
-    """What the user should know of pixels beyond a range that was given: no more than noise may have put them there.
-
-    Args:
-        observation: What was fitted.
-    """
-    if observation.range.source == "given" and observation.beyond:
-        count = observation.beyond
-        told = "1 pixel lies" if count == 1 else f"{count} pixels lie"
-        handed = "is handed back as it was" if count == 1 else "are handed back as they were"
-        yield f"{told} beyond image.range and {handed}, noise and all; image.range=null finds one that holds them."
-
-
-def tell_notes(picture: Picture) -> Iterator[str]:
-    """What the user should know of how the file was read, as sentences.
-
-    Args:
-        picture: What was read.
-    """
-    for note in picture.notes:
-        yield f"{note[0].upper()}{note[1:]}."
-
-
-def _averaging(fit: Fit, iteration: int) -> Iterator[str]:
-    """What the user should know of how much the averaged output has averaged."""
-    ema = fit.find(OutputEMA)
-    if fit.settings.select == "averaged" and ema is not None and (ema.alpha or 0) ** iteration > 0.05:
-        share = f"{(ema.alpha or 0) ** iteration:.0%}"
-        remedy = "a smaller alpha, or select=one_pass"
-        if iteration + 1 == fit.data.iterations:
-            remedy = f"more iterations, {remedy}"
-        yield f"{share} of the averaged output is still the first, meaningless one: use {remedy}."
-
-
-def _changes(guard: DivergenceGuard) -> Iterator[tuple[str, Any]]:
-    """What the guard's remedies changed, in their order."""
-    for remedy in guard.remedies:
-        yield from ((name, value) for name, value in remedy.items() if name != "iteration")

@@ -190,6 +190,7 @@ class Summary(TypedDict):
     range: RangeSummary
     data_term: str
     input_noise_std: float | None
+    betas: NotRequired[list[float] | None]
     iterations: int
     seconds: float
     seconds_per_iteration: float

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from dip_lightning.data import Observation
 from dip_lightning.fitting.observed import summarise_noise, summarise_range
+from dip_lightning.fitting.remarks import tell_beyond, tell_notes
 from dip_lightning.fitting.removed import combine, is_doubtful
-from dip_lightning.fitting.summary import interrupted_by, summarise_ending, tell_beyond, tell_notes
+from dip_lightning.fitting.summary import interrupted_by, summarise_ending
 from dip_lightning.runs.record import StoppingSummary, Summary
 from dip_lightning.runs.status import fingerprint
 from dip_lightning.workflows.tiles import Tile, Tiles
