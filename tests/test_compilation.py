@@ -22,7 +22,7 @@ from tests.conftest import TINY
 # Those of torch itself, while it compiles.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
-SETTINGS = (*TINY, "stopping=none", "model=unet", "model.levels=1", "model.channels=4", "dropout=0")
+SETTINGS = (*TINY, "stopping=none", "model=unet", "model.levels=1", "model.channels=4", "dropout=0", "optimizer=adam")
 
 
 def test_a_compiled_network_computes_the_same_in_one_graph() -> None:

@@ -159,8 +159,8 @@ def test_a_fit_of_the_command_line_gives_them_too(inputs: list[Tensor], monkeypa
         recorder.on_train_start(self.trainer, self)
 
     monkeypatch.setattr(DeepImagePrior, "on_train_start", record)
-    settings = ["model=unet", "model.levels=2", "precision=fp64", "stopping=none", f"iterations={ITERATIONS}"]
-    result = fit(compose_config([*TINY, *settings]))
+    settings = ["model=unet", "model.levels=2", "optimizer=adam", "precision=fp64", "stopping=none"]
+    result = fit(compose_config([*TINY, *settings, f"iterations={ITERATIONS}"]))
     network = with_weights(reference.UNet(4, 3, 8, 4, 2, residual=False), recorder.weights)
     expected = reference.fit(network, inputs, recorder.observation)
     same(result.curves["loss"], expected.loss)

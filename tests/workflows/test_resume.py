@@ -357,7 +357,7 @@ def test_what_cannot_be_continued_costs_one_line(dip: Dip, killed: Path) -> None
 def test_a_fit_that_gave_up_is_not_told_to_do_without_stopping_rules(dip: Dip) -> None:
     guard = "callbacks.divergence_guard"
     hasty = [f"{guard}.max_drop_db=0.000001", f"{guard}.max_restores=1", f"{guard}.escalate=false"]
-    assert dip(*SETTINGS, *hasty, "hydra.run.dir=run").code == 0
+    assert dip(*SETTINGS, *hasty, "hydra.run.dir=run").code == 3
     told = dip("resume=run")
     refused(told, "diverged again and again")
     assert "stopping=none" not in told.err
