@@ -10,7 +10,7 @@ comma := ,
 # How many tests run at a time.
 WORKERS ?= 2
 # Which tests; none is left out with SELECT= alone.
-SELECT ?= -m "not wheel"
+SELECT ?= -m "not slow"
 # Written last, so that an interrupted installation is not taken for a finished one.
 READY := $(VENV)/.ready
 # --no-compile: of thousands of modules, those that are used are compiled when they are first imported.
@@ -38,7 +38,7 @@ $(READY): pyproject.toml constraints.txt
 run: setup  ## restore the sample picture (minutes on a CPU)
 	$(BIN)/dip experiment=quickstart
 
-test: setup  ## all tests but that of the wheel, which installs an environment of its own (WORKERS=2 at a time)
+test: setup  ## the tests, but those that take longest, among them that of the wheel; SELECT= for all (WORKERS=2 at a time)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(SELECT)
 
 lint: setup  ## style and common mistakes

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 SETTINGS = (*TINY, "stopping=none", "model=unet", "model.levels=1", "model.channels=4", "dropout=0", "optimizer=adam")
 
 
+@pytest.mark.slow
 def test_a_compiled_network_computes_the_same_in_one_graph() -> None:
     torch.compiler.reset()
     torch._dynamo.utils.counters.clear()

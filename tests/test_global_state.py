@@ -137,6 +137,7 @@ def test_what_the_caller_has_set_stays_set_and_does_no_harm(monkeypatch: pytest.
         torch.use_deterministic_algorithms(False)
 
 
+@pytest.mark.slow
 def test_importing_draws_no_numbers_and_sets_no_variable(tmp_path: Path) -> None:
     code = (
         "import os, random, sys; random.seed(3); before = random.getstate(), dict(os.environ)\n"

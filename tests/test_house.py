@@ -179,6 +179,7 @@ ctypes.CDLL = no_library_without_a_name
 """
 
 
+@pytest.mark.slow
 def test_the_package_works_where_there_is_no_unix(tmp_path: Path) -> None:
     run(
         f"{NOT_UNIX}\nimport {', '.join(name for name in modules() if name != f'{PACKAGE}.__main__')}\n"

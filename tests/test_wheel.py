@@ -21,7 +21,7 @@ def call(*command: str | Path, cwd: Path, code: int = 0) -> str:
     return done.stdout + done.stderr
 
 
-@pytest.mark.wheel
+@pytest.mark.slow
 def test_the_wheel_runs_without_its_checkout(tmp_path: Path) -> None:
     python = tmp_path / "venv" / "bin" / "python"
     call(sys.executable, "-m", "venv", tmp_path / "venv", cwd=tmp_path)

@@ -58,6 +58,7 @@ def get_net(input_depth, kind, pad, skip_n33d, skip_n33u, skip_n11, num_scales, 
     return folder
 
 
+@pytest.mark.slow
 def test_the_original_and_we_are_timed_in_turn(tmp_path: Path) -> None:
     original = write_original(tmp_path / "original")
     sizes = ["--sizes", "32", "--iterations", "2", "--repeats", "2", "--precisions", "fp32", "--threads", "1"]
@@ -101,6 +102,7 @@ def test_seconds_to_a_quality_are_measured_and_finished_fits_are_passed_over(tmp
     assert (tmp_path / "quality" / "curves.png").exists()
 
 
+@pytest.mark.slow
 def test_what_waits_for_a_gpu_runs_and_goes_on(tmp_path: Path) -> None:
     out = tmp_path / "bench"
     sizes = ["--size", "32", "--iterations", "6", "--trainer", "cpu", "--precisions", "fp32", "--compile", "none"]
@@ -149,6 +151,7 @@ def test_what_fails_on_a_gpu_is_told_apart_from_what_is_left(tmp_path: Path) -> 
     assert f"left: {failed}; " in later.stderr
 
 
+@pytest.mark.slow
 def test_what_is_stopped_goes_on_and_leaves_what_was_measured(tmp_path: Path) -> None:
     out = tmp_path / "bench"
     sizes = ["--size", "32", "--iterations", "6", "--trainer", "cpu", "--precisions", "fp32", "--compile", "none"]
@@ -165,6 +168,7 @@ def test_what_is_stopped_goes_on_and_leaves_what_was_measured(tmp_path: Path) ->
     assert "step / floor" in (out / "bench.md").read_text()
 
 
+@pytest.mark.slow
 def test_what_a_measurement_has_started_ends_with_it() -> None:
     # A process that starts another one and waits for it, as the benchmarks do.
     program = f"""
@@ -209,6 +213,7 @@ def test_mistakes_are_told_in_one_line(script: str, arguments: list[str], told: 
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_photographs_are_fitted_once_and_listed(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     clean = gaussian_filter(rng.random((48, 48, 3)) * 255, (3, 3, 0))
@@ -237,6 +242,7 @@ def test_photographs_are_fitted_once_and_listed(tmp_path: Path) -> None:
     assert nothing.stderr.startswith(f"{tmp_path} has no NAME_real.png")
 
 
+@pytest.mark.slow
 def test_pairs_are_made_where_no_photographs_are_named(tmp_path: Path) -> None:
     made = run("real_photographs.py", *("--only", "coffee-photograph", "--side", "48", "--out", str(tmp_path)),
                *("--overrides", *TINY_NET, "iterations=5"))  # fmt: skip

@@ -25,12 +25,14 @@ def size(folder: Path) -> tuple[int, int]:
         return image.size
 
 
+@pytest.mark.slow
 def test_tomography(tmp_path: Path) -> None:
     told = run("tomography", tmp_path, "--side", "32", "--angles", "8")
     assert re.search(r"fitted: \d+\.\d\d dB\nback-projected: \d+\.\d\d dB", told)
     assert size(tmp_path) == (96, 32)
 
 
+@pytest.mark.slow
 def test_a_noise_of_one_s_own(tmp_path: Path) -> None:
     told = run("own_noise", tmp_path, "--crop", "32")
     assert re.search(r"squared error: \d+\.\d\d dB\ngamma: \d+\.\d\d dB", told)

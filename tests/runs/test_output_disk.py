@@ -68,6 +68,7 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
         subprocess.run(["umount", place], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", ["size=64k", "ro"])
 def test_a_full_or_read_only_disk_is_refused_before_the_fit(
     small_disk: Callable[[str], Path], tmp_path: Path, options: str

@@ -110,6 +110,7 @@ def stand_in(folder: Path) -> dict[str, str]:
     return {**os.environ, **JOB, "PATH": f"{folder}:{os.environ['PATH']}"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU, signal.SIGTERM])
 def test_a_signal_of_the_batch_system_ends_a_fit_with_everything_written(
     number: signal.Signals, tmp_path: Path
@@ -140,6 +141,7 @@ def test_a_signal_of_the_batch_system_ends_a_fit_with_everything_written(
         assert (whole["signal"], whole["iterations"]) == (None, 400)
 
 
+@pytest.mark.slow
 def test_the_script_of_the_documentation_requeues_its_job_and_goes_on(tmp_path: Path) -> None:
     """`docs/clusters.md`, with stand-ins for Slurm: the warning comes, the job is requeued and run again."""
     script = re.findall(r"```bash\n(#!/bin/bash\n.*?)```", (ROOT / "docs" / "clusters.md").read_text(), re.DOTALL)[0]

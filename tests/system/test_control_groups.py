@@ -73,6 +73,7 @@ def limited() -> Iterator[Path]:
     folder.rmdir()
 
 
+@pytest.mark.slow
 def test_a_fit_that_its_group_leaves_no_room_for_is_refused(limited: Path, tmp_path: Path) -> None:
     def join() -> None:
         (limited / "cgroup.procs").write_text(str(os.getpid()))

@@ -36,6 +36,7 @@ def read_until(descriptor: int, mark: bytes) -> None:
         seen += part
 
 
+@pytest.mark.slow
 def test_closing_the_terminal_ends_a_fit_with_everything_written(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
 
@@ -59,6 +60,7 @@ def test_closing_the_terminal_ends_a_fit_with_everything_written(tmp_path: Path)
     assert list((tmp_path / "run" / "checkpoints").iterdir())
 
 
+@pytest.mark.slow
 def test_a_fit_under_nohup_outlives_the_terminal(tmp_path: Path) -> None:
     def ignore() -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -72,6 +74,7 @@ def test_a_fit_under_nohup_outlives_the_terminal(tmp_path: Path) -> None:
     assert summary_of(tmp_path / "run")["iterations"] == 150
 
 
+@pytest.mark.slow
 def test_a_fit_whose_output_nobody_reads_any_more_goes_on(tmp_path: Path) -> None:
     process = start(*FIT, "iterations=150", cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert process.stdout is not None
@@ -81,6 +84,7 @@ def test_a_fit_whose_output_nobody_reads_any_more_goes_on(tmp_path: Path) -> Non
     assert summary_of(tmp_path / "run")["iterations"] == 150
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_behind_the_output_ends_no_fit(tmp_path: Path) -> None:
     with Path("/dev/full").open("wb") as full:

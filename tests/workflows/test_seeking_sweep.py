@@ -58,6 +58,7 @@ def test_the_best_job_has_the_highest_psnr(dip: Dip, tmp_path: Path, direction: 
     assert outcome_of(tmp_path / "sweep") == found
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("optuna")
 def test_a_study_is_kept_where_the_command_line_says(dip: Dip, tmp_path: Path) -> None:
     storage = ("hydra.sweeper.storage=sqlite:///study.db", "hydra.sweeper.study_name=mine")
@@ -95,6 +96,7 @@ def test_what_cannot_be_sought_is_told_before_the_first_job(
     assert not (tmp_path / "sweep").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("optuna")
 def test_how_many_jobs_may_fail_is_the_sweepers_matter(dip: Dip, tmp_path: Path) -> None:
     seek = (*SEEK, "hydra.sweep.dir=sweep", "hydra.sweeper.n_jobs=1", "hydra.sweeper.sampler.seed=1")

@@ -48,6 +48,7 @@ def summaries(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(record.read_text(encoding="utf-8")) for record in records]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_goes_through(experiment: str, dip: Dip, tmp_path: Path) -> None:
     outcome = dip("-m", f"experiment={experiment}", "size=tiny", *NARROW)
@@ -183,6 +184,7 @@ def test_a_sweep_does_a_job_anew_of_another_picture_however_old_its_file_is(dip:
     assert "finished before" in dip(*sweep).out
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on_inside_the_job_that_was_killed(
     dip: Dip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -271,6 +273,7 @@ def test_a_job_leaves_nothing_to_the_next(dip: Dip, tmp_path: Path) -> None:
     assert last["averaged"] == alone.summary["averaged"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "launcher",
     [

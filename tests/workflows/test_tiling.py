@@ -263,6 +263,7 @@ def test_the_command_line_restores_a_picture_in_tiles(dip: Dip, tmp_path: Path) 
     assert "all its tiles" in dip(f"resume={run}").err
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_with_the_tiles_that_are_missing(dip: Dip, tmp_path: Path) -> None:
     base = [*(o for o in TWO if "fit_progress" not in o and "iterations" not in o), "logger=none", "stopping=none"]
     process = dip_process(*base, "iterations=100", "callbacks.checkpoint.iterations=20", cwd=tmp_path)

@@ -120,10 +120,11 @@ def _describe(option: Path) -> str:
 
 
 def _parse(path: Path, prefix: str) -> list[tuple[str, str, str]]:
-    """Find (key, value, comment) of every key that has a comment, here or in a file that the options share."""
+    """Find (key, value, comment) of every key that has a comment, here or in a file that it is made of."""
     text = path.read_text(encoding="utf-8")
-    shared = re.findall(r"^  - (shared/\w+)@_here_$", text, re.MULTILINE)
-    common = {found[0]: found for name in shared for found in _parse(path.parent / f"{name}.yaml", prefix)}
+    shared = re.findall(r"^  - (shared/\w+|\w+)(?:@_here_)?$", text, re.MULTILINE)
+    files = [file for name in shared if (file := path.parent / f"{name}.yaml").exists()]
+    common = {found[0]: found for file in files for found in _parse(file, prefix)}
     found: list[tuple[str, str, str]] = []
     blocks: list[tuple[int, str]] = []  # the keys that this line lies in, with their indentations
     for line in text.splitlines():
