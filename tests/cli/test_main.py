@@ -87,6 +87,7 @@ def test_a_job_that_fails_does_not_lose_the_others(dip: Dip, tmp_path: Path) -> 
         (["modle=unet"], "modle: expected a key or a group of the configuration; try model"),
         (["model.levles=3"], "try model.levels"),
         (["qqq=1"], "qqq: expected a key or a group of the configuration; see dip --help"),
+        (["hydra.job.nam=2"], "expected a key of Hydra's own, which dip --cfg hydra prints; try +hydra.job.nam=VALUE"),
         (["crop=32"], "crop: expected a key or a group of the configuration; try image.crop"),
         (["optimizer.momentun=0.5"], "try optimizer.momentum"),
         (["model.levels=50"], "with model.levels=50: expected at most 5 levels; try model.levels=5"),

@@ -198,6 +198,9 @@ def _of_unknown_key(key: str, conf: Path) -> UserError:
     known = find_keys(conf)
     if not key:
         return _of_syntax("=")
+    if key.startswith("hydra."):
+        # Plugins take what Hydra does not know, such as what Ray begins with.
+        return UserError(key, "a key of Hydra's own, which dip --cfg hydra prints", f"try +{key}=VALUE to add one")
     if key in known:
         # The default option of a group first, where it is one of them.
         chosen = find_defaults(conf)
