@@ -13,17 +13,22 @@ from dip_lightning.stopping import WindowedVariance
 from tests.small import fit, picture
 
 
-def left_of(sigma: float | None, iterations: int, stops: bool = True) -> TimeLeft:
+def left_of(sigma: float | None, iterations: int, stops: bool = True, side: int = 128) -> TimeLeft:
     callbacks = [Detection({"wmv": WindowedVariance(window=10)})] if stops else []
     trainer: Any = SimpleNamespace(callbacks=callbacks, num_training_batches=iterations - 10)
-    fitted: Any = SimpleNamespace(problem=SimpleNamespace(sigma=sigma), first_iteration=10)
+    fitted: Any = SimpleNamespace(problem=SimpleNamespace(sigma=sigma, shape=(3, side, side)), first_iteration=10)
     return TimeLeft.of(trainer, fitted)
 
 
 def test_a_fit_that_stops_by_itself_is_expected_to_do_so() -> None:
-    assert left_of(25, 5000) == TimeLeft(1350, 5000)
-    assert left_of(50, 3000) == TimeLeft(810, 3000)
-    assert left_of(25, 1000) == TimeLeft(1000, 1000)
+    assert left_of(25, 5000) == TimeLeft(750, 5000)
+    assert left_of(50, 3000) == TimeLeft(450, 3000)
+    assert left_of(25, 500) == TimeLeft(500, 500)
+    # The iterations that were measured, a little more or less: docs/results/width.md.
+    assert left_of(25, 5000, side=256).likely == pytest.approx(2600, rel=0.15)
+    assert left_of(25, 5000, side=512).likely == pytest.approx(3745, rel=0.15)
+    assert left_of(25, 5000, side=16).likely == 500
+    assert left_of(25, 5000, side=4000).likely == 4500
     assert left_of(25, 5000, stops=False) == left_of(None, 5000) == TimeLeft(5000, 5000)
 
 

@@ -1,11 +1,12 @@
 """How long a fit still takes: as likely, from when fits stop by themselves, and at most."""
 
+import math
 from dataclasses import dataclass
 
 import pytorch_lightning as pl
 
 from dip_lightning.callbacks.detection import Detection
-from dip_lightning.config.cost import LIKELY_SHARE
+from dip_lightning.config.cost import likely_share
 from dip_lightning.data.noise_level import iterations_for
 from dip_lightning.module import DeepImagePrior
 from dip_lightning.system.duration import duration
@@ -31,14 +32,15 @@ class TimeLeft:
 
         Args:
             trainer: Runs it.
-            module: Whose problem's noise says when fits stop.
+            module: Whose problem's noise and size say when fits stop.
         """
         most = module.first_iteration + int(trainer.num_training_batches)
         stops = any(isinstance(callback, Detection) for callback in trainer.callbacks)  # type: ignore[attr-defined]
         sigma = module.problem.sigma
         if not stops or sigma is None:
             return cls(most, most)
-        return cls(min(most, round(LIKELY_SHARE * iterations_for(sigma))), most)
+        pixels = math.prod(module.problem.shape[1:])
+        return cls(min(most, round(likely_share(pixels) * iterations_for(sigma))), most)
 
     def describe(self, done: int, speed: float) -> str:
         """Say how much time is left: ``"likely 2 min, at most 9 min left"``.

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dip_lightning.cli.one_line import errors_in_one_line
-from dip_lightning.config.cost import LIKELY_SHARE, Cost, default_cost
+from dip_lightning.config.cost import Cost, default_cost
 from dip_lightning.config.paths import expand_home, is_folder, quote_for_shell
 from dip_lightning.data.folder import find_pictures
 from dip_lightning.data.image_io import read_image
@@ -84,13 +84,9 @@ def _look(path: Path) -> _Found:
     rows, columns = (min(length, _LOOKED_AT) for length in (picture.height, picture.width))
     noise = estimate_model(np.clip(picture.cropped(top, left, rows, columns).to_unit(), 0, 1))
     iterations = iterations_for(noise.level, shared=not noise.is_white)
-    cost = default_cost(picture.height * picture.width, iterations, _likely(noise))
+    # Of noise that neighbours share, rules often do not settle.
+    cost = default_cost(picture.height * picture.width, iterations, stops=noise.is_white)
     return _Found(path, picture, chosen, noise, iterations, cost)
-
-
-def _likely(noise: NoiseModel) -> float:
-    """The share of the iterations that are probably done: of noise that neighbours share, rules often do not settle."""
-    return LIKELY_SHARE if noise.is_white else 1.0
 
 
 def _tell(found: _Found, console: Console) -> None:
@@ -114,10 +110,10 @@ def _lines(found: _Found) -> Iterator[str]:
     command = f"dip {quote_for_shell('image.path', name)}" if _is_odd(name) else f"dip image.path={name}"
     pixels = picture.height * picture.width
     if cost.likely > _LONG and pixels > _PART**2:
-        part = default_cost(_PART**2, found.iterations, _likely(found.noise))
+        part = default_cost(_PART**2, found.iterations, stops=found.noise.is_white)
         yield f"  a part first, likely {duration(part.likely)}: {command} image.crop={_PART}"
         if pixels > _TILE**2:
-            tile = default_cost(_TILE**2, found.iterations, _likely(found.noise))
+            tile = default_cost(_TILE**2, found.iterations)
             yield f"  in tiles, {tile.bytes / 1e9:.1f} GB at a time: {command} tile={_TILE}"
     yield f"  to restore it: {command}"
 
