@@ -60,7 +60,8 @@ def figures_of_a_kind_are_drawn_once() -> Iterator[None]:
     """Hand out the figure of the first fit with such curves or pictures to all: drawing takes half the time of a fit.
 
     Of such curves: of the same names (but for numbers in them) and length, with numbers everywhere or not, and nothing
-    else in the summary that is None. What the figures show, `runs/test_figures.py` looks at, with the functions themselves.
+    else in the summary that is None. What the figures show, `runs/test_figures.py` looks at, with the functions
+    themselves.
     """
     drawn: dict[object, bytes] = {}
 

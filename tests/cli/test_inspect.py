@@ -80,6 +80,7 @@ def test_of_a_large_picture_a_part_and_tiles_are_named(
     assert code == 0
     assert "PNG, 1500x1400, grey, 8 bits" in out
     assert "image.crop=256" in out
+    assert "model=leanunet" in out
     assert "tile=512" in out
     assert f"'image.path=\"{tmp_path}/my sky.png\"'" in out
 

@@ -62,6 +62,7 @@ def test_the_width_that_was_chosen_stands_in_the_record() -> None:
         (["optimizer.betas=[0.8,0.9]"], [0.8, 0.9]),
         (["degradation=impulse"], [0.9, 0.999]),  # by its absolute error
         (["problem=downsample"], [0.9, 0.999]),
+        (["problem=dejpeg", "degradation=jpeg"], [0.9, 0.9]),
         (["experiment=ulyanov_kate", "problem=denoise", "model.skip_channels=2", "iterations=2"], [0.9, 0.999]),
         (["optimizer=sgd"], None),
     ],

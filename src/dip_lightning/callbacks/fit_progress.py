@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from dip_lightning.callbacks.time_left import TimeLeft
 from dip_lightning.checks import check_flag, check_number
 from dip_lightning.curves import Curves
+from dip_lightning.models import LeanUNet
 from dip_lightning.module import DeepImagePrior
 from dip_lightning.system.output import tolerant
 
@@ -29,7 +30,8 @@ _SHOWN = {
 
 # So many iterations are timed before it is said how long the fit will be, and beyond so many seconds what is faster.
 _TIMED, _LONG = 20, 1800.0
-_FASTER = "faster: a part, image.crop=256; a smaller copy, image.size=512; a GPU"
+_FASTER = "a part, image.crop=256; a smaller copy, image.size=512; a GPU"
+_HALF = "half the resolution, model=leanunet; "
 
 
 class FitProgress(ProgressBar):
@@ -78,6 +80,7 @@ class FitProgress(ProgressBar):
         self._started = self._last_line = time.monotonic()
         self._values = ""
         self._left = TimeLeft.of(trainer, pl_module)
+        self._is_lean = isinstance(pl_module.prior.network, LeanUNet)
         if self._enabled:
             head = f"{self.title}  " if self.title else ""
             about = f"{escape(self.about)}; " if self.about else ""
@@ -126,7 +129,8 @@ class FitProgress(ProgressBar):
         is_long = (self._left.likely - done) * seconds > _LONG
         if self._left.likely == self._left.most and not is_long:
             return
-        told, faster = self._left.describe(done, 1 / seconds), f" ({_FASTER})" if is_long else ""
+        told = self._left.describe(done, 1 / seconds)
+        faster = f" (faster: {'' if self._is_lean else _HALF}{_FASTER})" if is_long else ""
         head = f"{self.title}  " if self.title else ""
         self._console.print(f"{head}{told}{faster}", soft_wrap=True, highlight=False)
 

@@ -112,6 +112,8 @@ def _lines(found: _Found) -> Iterator[str]:
     if cost.likely > _LONG and pixels > _PART**2:
         part = default_cost(_PART**2, found.iterations, stops=found.noise.is_white)
         yield f"  a part first, likely {duration(part.likely)}: {command} image.crop={_PART}"
+        # In about half of the time at 512x512: docs/results/width.md.
+        yield f"  at half the resolution, in about half of the time: {command} model=leanunet"
         if pixels > _TILE**2:
             tile = default_cost(_TILE**2, found.iterations)
             yield f"  in tiles, {tile.bytes / 1e9:.1f} GB at a time: {command} tile={_TILE}"

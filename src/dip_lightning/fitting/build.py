@@ -23,13 +23,11 @@ from dip_lightning.config.build import build
 from dip_lightning.config.compose import config_folder
 from dip_lightning.config.messages import of_unknown_keys
 from dip_lightning.config.targets import find_target, is_trusted
-from dip_lightning.data import ImageSource, Observation, Picture, ValueRange
-from dip_lightning.data.noise_level import estimate_noise
-from dip_lightning.data.noise_model import white_noise
-from dip_lightning.data.own_range import WorkingRange
+from dip_lightning.data import ImageSource, Observation
 from dip_lightning.errors import UserError
 from dip_lightning.fitting.data_term import build_data_term, build_terms
 from dip_lightning.fitting.defaults import defaults_for, suited_channels, suited_iterations
+from dip_lightning.fitting.given import observation_of
 from dip_lightning.fitting.inputs import DrawsInput, build_draw, build_policy, channels_of_input
 from dip_lightning.fitting.optimization import optimizer_factory, scheduler_factory
 from dip_lightning.fitting.own import Own
@@ -45,12 +43,9 @@ from dip_lightning.problems.operators.operator import FunctionOperator
 from dip_lightning.system import environment
 from dip_lightning.system.randomness import drawn_with, seed_all_else
 
-__all__ = ["PROBLEM", "Fit", "Sources", "build_data", "build_fit"]
+__all__ = ["Fit", "Sources", "build_data", "build_fit"]
 
 Part = TypeVar("Part")
-
-# What a record names instead of a file where a whole problem was given.
-PROBLEM = "problem"
 
 # File names or samples to take instead of those of the configuration, by its keys: ``path`` and ``clean``.
 Sources = dict[str, str | Path | NDArray[np.generic]]
@@ -161,17 +156,19 @@ def build_data(cfg: DictConfig, pictures: Sources, own: Own) -> ImageSource:
         UserError: A setting does not allow what was asked.
     """
     operator = build_operator(cfg, own)
+    forgets = own.optimizer is None and cfg.optimizer.get("betas", ()) is None
+    suited = partial(suited_iterations, operator, forgets=forgets)
     data: ImageSource = build(
         cfg.image,
         degradation=build(cfg.degradation),
-        iterations=partial(suited_iterations, operator) if cfg.iterations is None else cfg.iterations,
+        iterations=suited if cfg.iterations is None else cfg.iterations,
         operator=operator if isinstance(operator, Operator) else FunctionOperator(operator),
         noise=cfg.problem.get("noise"),
         beside=[cfg.problem.get(name) for name in ("kernel", "flash", "noise")],
         **pictures,
     )
     if isinstance(own.problem, Problem):
-        data.take(_observation_of(own.problem))
+        data.take(observation_of(own.problem))
     return data
 
 
@@ -266,28 +263,6 @@ def build_operator(cfg: DictConfig, own: Own) -> Any:
     OmegaConf.set_struct(settings, False)
     settings.pop("noise", None)  # which is the observation's
     return build(settings)
-
-
-def _observation_of(problem: Problem) -> Observation:
-    """What a record says of a problem that was given; its image will be handed back with 16 bits a sample."""
-    noisy = problem.observation.detach().double().cpu()
-    estimated = estimate_noise(noisy[0].permute(1, 2, 0).numpy())
-    channels, height, width = problem.shape
-    sigma = estimated if problem.sigma is None else problem.sigma
-    origin = "estimated" if problem.sigma is None else "given"
-    return Observation(
-        noisy=noisy,
-        clean=None if problem.clean is None else problem.clean.detach().double().cpu(),
-        picture=Picture(np.zeros((height, width, channels), np.uint16)),
-        source=PROBLEM,
-        sigma=sigma,
-        sigma_source=origin,
-        sigma_estimated=estimated,
-        sigma_in_force=sigma,
-        noise=problem.noise or white_noise(sigma, noisy.shape[1], origin),
-        data_term=getattr(problem.data_term, "__name__", type(problem.data_term).__name__),
-        range=WorkingRange(ValueRange(0, 1), "type", None),
-    )
 
 
 def _build_program(

@@ -16,8 +16,8 @@ __all__ = ["Defaults", "defaults_for", "suited_channels", "suited_iterations"]
 _QUIET = 10.0
 
 
-# Adam's moments as in the paper, and where they forget sooner: to denoise, a narrow network needs half of the
-# iterations then for the same picture (docs/results/width.md); of other problems it was not measured.
+# Adam's moments as in the paper, and where they forget sooner: to denoise, and of a JPEG, a narrow network needs half
+# of the iterations then for the same picture (docs/results/width.md, applications.md).
 _ADAM, _FORGETFUL = (0.9, 0.999), (0.9, 0.9)
 
 
@@ -27,7 +27,7 @@ class Defaults:
 
     Attributes:
         input_noise_std: Standard deviation of the fresh noise on z.
-        iterations: At most; None for what the noise calls for.
+        iterations: At most, with these betas; None for what the noise calls for.
         data_term: By its name; None for what suits the noise.
         tv: Weight of the total variation; None for none.
         betas: Weights of the past in Adam's two moments.
@@ -50,9 +50,9 @@ def defaults_for(operator: object, observation: Observation) -> Defaults:
     sigma = observation.sigma
     if observation.jpeg is not None:
         # What a compression did is fitted along the sooner the more that is: at quality 10, where these steps have a
-        # mean of 64, after 400 to 900 iterations; at quality 40, with 16, after 2000 and more.
+        # mean of 64, after 250 to 450 iterations; at quality 40, with 16, after 950 to 1300.
         step = float(observation.jpeg.planes[0].steps[:2, :2].mean())
-        return Defaults(1 / 30, iterations=round(min(max(45_000 / step, 500), 6000)))
+        return Defaults(1 / 30, iterations=round(min(max(22_500 / step, 250), 3000)), betas=_FORGETFUL)
     if sigma < _QUIET:
         if isinstance(operator, Inpaint):
             return Defaults(1 / 30, iterations=6000)
@@ -65,15 +65,19 @@ def defaults_for(operator: object, observation: Observation) -> Defaults:
     return Defaults(1 / 20 if sigma >= 50 else 1 / 30, betas=_FORGETFUL if denoises else _ADAM)
 
 
-def suited_iterations(operator: object, observation: Observation) -> int:
+def suited_iterations(operator: object, observation: Observation, *, forgets: bool = True) -> int:
     """Say how many iterations suit a problem, at most.
 
     Args:
         operator: What the picture was seen through.
         observation: What was seen.
+        forgets: Whether the optimiser is an Adam with what :func:`defaults_for` chooses. Where that one forgets sooner,
+            others get twice as many.
     """
-    suited = defaults_for(operator, observation).iterations
-    return iterations_for(observation.sigma, shared=observation.correlated) if suited is None else suited
+    suited = defaults_for(operator, observation)
+    if suited.iterations is None:
+        return iterations_for(observation.sigma, shared=observation.correlated)
+    return suited.iterations if forgets or suited.betas == _ADAM else 2 * suited.iterations
 
 
 def suited_channels(cfg: DictConfig, device: torch.device) -> DictConfig:
