@@ -234,6 +234,7 @@ def test_how_long_a_fit_may_be_suits_its_problem(tmp_path: Path) -> None:
     assert fine == pytest.approx(4 * coarse, rel=0.05)
     # With an Adam that remembers longer it takes twice as long.
     assert caps(*jpeg, "degradation.quality=10", "optimizer=adam") == pytest.approx(2 * coarse, abs=1)
+    assert caps("problem=inpaint", f"problem.mask={mask}", *quiet, "optimizer=adam") == 12_000
     assert caps("problem=deblur", *quiet, "optimizer=adam") == 3000
 
 

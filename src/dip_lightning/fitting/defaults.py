@@ -16,8 +16,9 @@ __all__ = ["Defaults", "defaults_for", "suited_channels", "suited_iterations"]
 _QUIET = 10.0
 
 
-# Adam's moments as in the paper, and where they forget sooner: to denoise, and of a JPEG, a narrow network needs half
-# of the iterations then for the same picture (docs/results/width.md, applications.md).
+# Adam's moments as in the paper, and where they forget sooner: to denoise, of a JPEG and with holes, a narrow network
+# needs half of the iterations then for the same picture; of a mosaic and of a blur it is worse (docs/results/width.md,
+# applications.md).
 _ADAM, _FORGETFUL = (0.9, 0.999), (0.9, 0.9)
 
 
@@ -55,7 +56,7 @@ def defaults_for(operator: object, observation: Observation) -> Defaults:
         return Defaults(1 / 30, iterations=round(min(max(22_500 / step, 250), 3000)), betas=_FORGETFUL)
     if sigma < _QUIET:
         if isinstance(operator, Inpaint):
-            return Defaults(1 / 30, iterations=6000)
+            return Defaults(1 / 30, iterations=6000, betas=_FORGETFUL)
         if isinstance(operator, Blur):
             return Defaults(0.0, iterations=3000, data_term="backprojection", tv=1e-3)
         if isinstance(operator, Mosaic):
