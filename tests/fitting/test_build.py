@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from dip_lightning.callbacks import Detection
 from dip_lightning.config.build import build_factory
 from dip_lightning.config.compose import compose_config
 from dip_lightning.fitting.build import build_fit
 from dip_lightning.fitting.defaults import suited_channels
 from dip_lightning.precision import Precision
+from dip_lightning.stopping import WindowedVariance
 from dip_lightning.workflows.restore import fit
 from tests.conftest import TINY_UNET
 
@@ -70,6 +72,27 @@ def test_the_width_that_was_chosen_stands_in_the_record() -> None:
 def test_adam_forgets_as_suits_the_problem(settings: list[str], betas: list[float] | None) -> None:
     result = fit(compose_config([*settings, *TINY_UNET, "iterations=2"]))
     assert result.summary["betas"] == betas
+
+
+@pytest.mark.parametrize(
+    ("settings", "window"),
+    [
+        ([], 50),
+        (["stopping=wmv"], 50),
+        (["optimizer=adam"], 100),
+        (["problem=downsample"], 100),
+        (["stopping.rules.wmv.window=7"], 7),
+    ],
+)
+def test_the_variance_is_taken_over_half_as_many_outputs_where_adam_forgets_sooner(
+    settings: list[str], window: int
+) -> None:
+    built = build_fit(compose_config([*settings, *TINY_UNET]), None, Precision("32-true"), {})
+    detection = built.find(Detection)
+    assert detection is not None
+    rule = detection.rules["wmv"]
+    assert isinstance(rule, WindowedVariance)
+    assert rule.window == window
 
 
 def test_adam_forgets_as_in_the_paper_where_neighbours_share_the_noise(tmp_path: Path) -> None:

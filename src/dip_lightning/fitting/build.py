@@ -26,10 +26,10 @@ from dip_lightning.config.targets import find_target, is_trusted
 from dip_lightning.data import ImageSource, Observation
 from dip_lightning.errors import UserError
 from dip_lightning.fitting.data_term import build_data_term, build_terms
-from dip_lightning.fitting.defaults import defaults_for, suited_channels, suited_iterations
+from dip_lightning.fitting.defaults import defaults_for, suited_channels, suited_iterations, suited_window
 from dip_lightning.fitting.given import observation_of
 from dip_lightning.fitting.inputs import DrawsInput, build_draw, build_policy, channels_of_input
-from dip_lightning.fitting.optimization import optimizer_factory, scheduler_factory
+from dip_lightning.fitting.optimization import chooses_betas, optimizer_factory, scheduler_factory
 from dip_lightning.fitting.own import Own
 from dip_lightning.fitting.selection import find_callback
 from dip_lightning.fitting.settings import FitSettings, read_settings
@@ -111,7 +111,9 @@ def build_fit(
     data = build_data(cfg, pictures, own)
     if observation is not None:
         data.take(observation)
-    trainer = build_trainer(cfg, run_folder, precision, first, own)
+    suited = defaults_for(build_operator(cfg, own), data.observation)
+    windowed = suited_window(cfg, suited if chooses_betas(cfg, own) else None)
+    trainer = build_trainer(windowed, run_folder, precision, first, own)
     device = trainer.strategy.root_device
     precision.check_device(device)
     asked, cfg = cfg, suited_channels(cfg, device)
@@ -119,7 +121,6 @@ def build_fit(
         prior = _build_prior(cfg, data.observation, own)
     problem = _build_problem(cfg, data.observation, own)
     seed_all_else(seed)
-    suited = defaults_for(problem.operator, data.observation)
     pixels = math.prod(problem.shape[1:])
     module = DeepImagePrior(
         prior,
@@ -156,8 +157,7 @@ def build_data(cfg: DictConfig, pictures: Sources, own: Own) -> ImageSource:
         UserError: A setting does not allow what was asked.
     """
     operator = build_operator(cfg, own)
-    forgets = own.optimizer is None and cfg.optimizer.get("betas", ()) is None
-    suited = partial(suited_iterations, operator, forgets=forgets)
+    suited = partial(suited_iterations, operator, forgets=chooses_betas(cfg, own))
     data: ImageSource = build(
         cfg.image,
         degradation=build(cfg.degradation),

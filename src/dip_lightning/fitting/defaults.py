@@ -9,7 +9,7 @@ from dip_lightning.data import Observation
 from dip_lightning.data.noise_level import iterations_for
 from dip_lightning.problems import Blur, Identity, Inpaint, Mosaic
 
-__all__ = ["Defaults", "defaults_for", "suited_channels", "suited_iterations"]
+__all__ = ["Defaults", "defaults_for", "suited_channels", "suited_iterations", "suited_window"]
 
 # What is seen through an operator with less noise than this, of 255, is fitted otherwise than noise is
 # (docs/results/applications.md).
@@ -39,6 +39,11 @@ class Defaults:
     data_term: str | None = None
     tv: float | None = None
     betas: tuple[float, float] = _ADAM
+
+    @property
+    def window(self) -> int:
+        """Number of outputs whose variance tells when to stop: half where a fit has half of the iterations."""
+        return 50 if self.betas == _FORGETFUL else 100
 
 
 def defaults_for(operator: object, observation: Observation) -> Defaults:
@@ -79,6 +84,25 @@ def suited_iterations(operator: object, observation: Observation, *, forgets: bo
     if suited.iterations is None:
         return iterations_for(observation.sigma, shared=observation.correlated)
     return suited.iterations if forgets or suited.betas == _ADAM else 2 * suited.iterations
+
+
+def suited_window(cfg: DictConfig, suited: Defaults | None) -> DictConfig:
+    """Say over how many outputs the variance is taken, where ``stopping.rules.wmv.window`` is null.
+
+    Args:
+        cfg: The composed configuration; it stays as it is.
+        suited: What suits the problem; None where the optimiser is not the one that it is of.
+
+    Returns:
+        The configuration with the window in it.
+    """
+    cfg = cfg.copy()
+    # The callback takes what the group says, or after a resume has a copy of that.
+    for node in (cfg.stopping, cfg.callbacks.get("detection")):
+        rules = node.get("rules") if node else None
+        if rules and "wmv" in rules and rules.wmv.get("window", 0) is None:
+            rules.wmv.window = (Defaults(0.0) if suited is None else suited).window
+    return cfg
 
 
 def suited_channels(cfg: DictConfig, device: torch.device) -> DictConfig:
