@@ -65,6 +65,8 @@ def test_the_width_that_was_chosen_stands_in_the_record() -> None:
         (["degradation=impulse"], [0.9, 0.999]),  # by its absolute error
         (["problem=downsample"], [0.9, 0.999]),
         (["problem=dejpeg", "degradation=jpeg"], [0.9, 0.9]),
+        (["problem=super_resolution", "degradation=none"], [0.9, 0.9]),
+        (["problem=super_resolution", "degradation.sigma=25"], [0.9, 0.999]),
         (["experiment=ulyanov_kate", "problem=denoise", "model.skip_channels=2", "iterations=2"], [0.9, 0.999]),
         (["optimizer=sgd"], None),
     ],

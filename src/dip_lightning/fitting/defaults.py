@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from dip_lightning.data import Observation
 from dip_lightning.data.noise_level import iterations_for
-from dip_lightning.problems import Blur, Identity, Inpaint, Mosaic
+from dip_lightning.problems import Blur, Identity, Inpaint, Mosaic, SuperResolution
 
 __all__ = ["Defaults", "defaults_for", "suited_channels", "suited_iterations", "suited_window"]
 
@@ -16,9 +16,9 @@ __all__ = ["Defaults", "defaults_for", "suited_channels", "suited_iterations", "
 _QUIET = 10.0
 
 
-# Adam's moments as in the paper, and where they forget sooner: to denoise, of a JPEG and with holes, a narrow network
-# needs half of the iterations then for the same picture; of a mosaic and of a blur it is worse (docs/results/width.md,
-# applications.md).
+# Adam's moments as in the paper, and where they forget sooner: to denoise, of a JPEG, of a small picture and with holes,
+# a narrow network needs half of the iterations then for the same picture; of a mosaic, of a blur and of noise that
+# neighbours share it is worse (docs/results/width.md, applications.md, real-photographs.md).
 _ADAM, _FORGETFUL = (0.9, 0.999), (0.9, 0.9)
 
 
@@ -62,6 +62,8 @@ def defaults_for(operator: object, observation: Observation) -> Defaults:
     if sigma < _QUIET:
         if isinstance(operator, Inpaint):
             return Defaults(1 / 30, iterations=6000, betas=_FORGETFUL)
+        if isinstance(operator, SuperResolution):
+            return Defaults(1 / 30, betas=_FORGETFUL)
         if isinstance(operator, Blur):
             return Defaults(0.0, iterations=3000, data_term="backprojection", tv=1e-3)
         if isinstance(operator, Mosaic):
