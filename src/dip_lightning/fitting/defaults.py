@@ -16,9 +16,9 @@ __all__ = ["Defaults", "defaults_for", "suited_channels", "suited_iterations", "
 _QUIET = 10.0
 
 
-# Adam's moments as in the paper, and where they forget sooner: to denoise, of a JPEG, of a small picture and with holes,
-# a narrow network needs half of the iterations then for the same picture; of a mosaic, of a blur and of noise that
-# neighbours share it is worse (docs/results/width.md, applications.md, real-photographs.md).
+# Adam's moments as in the paper, and where they forget sooner: to denoise, of a JPEG, of a small picture and with
+# holes, a narrow network needs half of the iterations then for the same picture; of a mosaic, of a blur and of noise
+# that neighbours share it is worse (docs/results/width.md, applications.md, real-photographs.md).
 _ADAM, _FORGETFUL = (0.9, 0.999), (0.9, 0.9)
 
 
