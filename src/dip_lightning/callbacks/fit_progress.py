@@ -13,7 +13,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from dip_lightning.callbacks.time_left import TimeLeft
 from dip_lightning.checks import check_flag, check_number
 from dip_lightning.curves import Curves
-from dip_lightning.models import LeanUNet
 from dip_lightning.module import DeepImagePrior
 from dip_lightning.system.output import tolerant
 
@@ -80,7 +79,7 @@ class FitProgress(ProgressBar):
         self._started = self._last_line = time.monotonic()
         self._values = ""
         self._left = TimeLeft.of(trainer, pl_module)
-        self._is_lean = isinstance(pl_module.prior.network, LeanUNet)
+        self._is_whole = pl_module.prior.z.shape[-2:] == pl_module.problem.shape[-2:]
         if self._enabled:
             head = f"{self.title}  " if self.title else ""
             about = f"{escape(self.about)}; " if self.about else ""
@@ -130,7 +129,7 @@ class FitProgress(ProgressBar):
         if self._left.likely == self._left.most and not is_long:
             return
         told = self._left.describe(done, 1 / seconds)
-        faster = f" (faster: {'' if self._is_lean else _HALF}{_FASTER})" if is_long else ""
+        faster = f" (faster: {_HALF if self._is_whole else ''}{_FASTER})" if is_long else ""
         head = f"{self.title}  " if self.title else ""
         self._console.print(f"{head}{told}{faster}", soft_wrap=True, highlight=False)
 

@@ -101,9 +101,10 @@ def suited_window(cfg: DictConfig, suited: Defaults | None) -> DictConfig:
     cfg = cfg.copy()
     # The callback takes what the group says, or after a resume has a copy of that.
     for node in (cfg.stopping, cfg.callbacks.get("detection")):
-        rules = node.get("rules") if node else None
-        if rules and "wmv" in rules and rules.wmv.get("window", 0) is None:
-            rules.wmv.window = (Defaults(0.0) if suited is None else suited).window
+        rules = node.get("rules") if isinstance(node, DictConfig) else None
+        rule = rules.get("wmv") if isinstance(rules, DictConfig) else None
+        if isinstance(rule, DictConfig) and rule.get("window", 0) is None:
+            rule.window = (Defaults(0.0) if suited is None else suited).window
     return cfg
 
 
