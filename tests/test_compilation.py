@@ -53,6 +53,7 @@ def no_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Non
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_compiler")
 def test_what_cannot_be_compiled_costs_one_line() -> None:
     with pytest.raises(UserError, match=r"could not be compiled .* try compile=none"):

@@ -77,6 +77,7 @@ def test_the_original_and_we_are_timed_in_turn(tmp_path: Path) -> None:
     assert (out / "against-original.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", ["32", "544"])  # the sample has 512 pixels a side
 def test_the_floor_is_measured(size: str) -> None:
     done = run("floor.py", "--size", size, "--repeats", "2", "model=unet", "precision=fp32", "trainer=cpu", *TINY_NET)

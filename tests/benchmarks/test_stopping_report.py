@@ -34,6 +34,7 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_the_report_names_every_rule_for_every_fit(folder: Path) -> None:
     cases = rows(folder / "cases.csv")
     assert {row["rule"] for row in cases} == {"vote", "wmv", "wmv, plain", "emv", "holdout", "sure"}

@@ -39,6 +39,7 @@ def test_both_are_told_until_the_likely_end_is_past() -> None:
     assert TimeLeft(100, 100).describe(20, 2) == "40 s left"
 
 
+@pytest.mark.slow
 def test_after_twenty_iterations_the_time_is_told_and_what_would_be_faster(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

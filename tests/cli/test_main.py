@@ -189,6 +189,7 @@ def test_the_console_script_is_the_module() -> None:
     assert script.value == "dip_lightning.cli.main:main"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_cleanly_with_everything_written(tmp_path: Path, number: signal.Signals, code: int) -> None:
     overrides = [*(o for o in TINY_UNET if not o.startswith(("iterations", "callbacks.fit_progress")))]

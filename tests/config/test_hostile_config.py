@@ -48,6 +48,7 @@ def assert_a_run_or_one_line(told: Outcome) -> None:
         assert "expected" in line
 
 
+@pytest.mark.slow
 @settings(
     max_examples=EXAMPLES, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

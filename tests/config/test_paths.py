@@ -77,6 +77,7 @@ def test_on_windows_a_line_to_type_is_told_for_its_shells(monkeypatch: pytest.Mo
     assert quote_for_shell("image.path", r"C:\a b") == "\"image.path='C:\\a b'\""
 
 
+@pytest.mark.slow
 def test_a_home_is_found_in_every_place(dip: Dip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = tmp_path / "my home (1)"
     picture(home / "photo.png")

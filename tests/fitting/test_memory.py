@@ -85,6 +85,7 @@ print(json.dumps([held[199], held[899], sum(curve.nbytes for curve in result.cur
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="what a process holds is read from /proc")
 def test_memory_does_not_grow_with_the_iterations(tmp_path: Path) -> None:
     settings = [*TINY_UNET, "iterations=900", "stopping.patience=10000", "stopping.rules.wmv.window=20"]

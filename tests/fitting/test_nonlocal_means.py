@@ -72,6 +72,7 @@ def test_other_shares_are_refused(value: str, photograph: NDArray[np.uint8]) -> 
         selected(f"nonlocal_means={value}", image=photograph)
 
 
+@pytest.mark.slow
 def test_tiles_are_filtered_in_the_share_of_those_that_choose_the_iteration(photograph: NDArray[np.uint8]) -> None:
     wide = np.tile(photograph, (1, 2, 1))
     told, _ = selected("tile=64", "overlap=16", image=wide)

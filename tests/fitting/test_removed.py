@@ -121,6 +121,7 @@ def test_a_fit_that_is_too_short_is_unsure(noisy: Path) -> None:
     assert any(remark.startswith("Unsure. What was removed is") for remark in result.summary["remarks"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clean", [[], ["image.clean=clean.png"]])
 def test_a_result_that_is_worse_is_written_and_ends_with_code_3(
     dip: Dip, noisy: Path, tmp_path: Path, clean: list[str]
@@ -136,6 +137,7 @@ def test_a_result_that_is_worse_is_written_and_ends_with_code_3(
     assert dip("-m", *given, "seed=0", "hydra.sweep.dir=sweep").code == 0
 
 
+@pytest.mark.slow
 def test_tiles_that_are_worse_make_a_whole_that_is(noisy: Path) -> None:
     result = restore(noisy, overrides=[*STUCK, "image.sigma=15", "tile=16", "overlap=0"])
     assert result.is_worse

@@ -63,6 +63,7 @@ def test_a_picture_of_twelve_bits_keeps_its_brightness_in_each_channel() -> None
     assert np.abs(means - 1).max() < 0.002
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("white", [40, 4095])
 def test_a_dark_picture_of_eight_bits_and_one_of_twelve_come_closer_to_the_clean_one(white: int) -> None:
     image = samples(white).astype(np.uint8 if white < 256 else np.uint16)
@@ -72,6 +73,7 @@ def test_a_dark_picture_of_eight_bits_and_one_of_twelve_come_closer_to_the_clean
     assert np.abs(result.image.mean(axis=(0, 1)) / image.mean(axis=(0, 1)) - 1).max() < 0.002
 
 
+@pytest.mark.slow
 def test_a_dark_sky_is_restored_under_its_stars() -> None:
     rng = np.random.default_rng(4)
     down, right = np.mgrid[:48, :48]

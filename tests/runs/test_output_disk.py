@@ -81,6 +81,7 @@ def test_a_full_or_read_only_disk_is_refused_before_the_fit(
     assert not list(disk.iterdir())
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_during_the_fit_loses_nothing(small_disk: Callable[[str], Path], tmp_path: Path) -> None:
     disk = small_disk("size=2600k")
     # Pictures for TensorBoard at every iteration: about 4 MB of them.

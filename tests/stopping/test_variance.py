@@ -30,6 +30,7 @@ def test_the_windowed_variance_is_that_of_the_definition() -> None:
             assert float(value) == pytest.approx(naive(outputs[i - 6 : i + 1]), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_windowed_variance_stays_sound_over_a_hundred_thousand_float32_iterations() -> None:
     # Bright, slowly drifting outputs that hardly vary: where running sums cancel worst.
     rng = np.random.default_rng(1)

@@ -153,6 +153,7 @@ def test_the_command_line_goes_on_with_both(cut_off: Callable[..., None], dip: D
     assert np.array_equal(np.asarray(Image.open(tmp_path / "run" / "restored.png")), whole.image)
 
 
+@pytest.mark.slow
 def test_a_report_of_such_runs(dip: Dip, tmp_path: Path) -> None:
     common = [*COMMON, "stopping=none", "logger=none", "iterations=6"]
     runs = tmp_path / "runs"

@@ -40,6 +40,7 @@ def psnr(folder: Path) -> dict[str, float]:
     return {name: value for name, value in found.items() if value is not None}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("optuna")
 @pytest.mark.parametrize(("direction", "sign"), [((), -1), (("hydra.sweeper.direction=maximize",), 1)])
 def test_the_best_job_has_the_highest_psnr(dip: Dip, tmp_path: Path, direction: tuple[str, ...], sign: int) -> None:

@@ -154,6 +154,7 @@ def test_a_folder_that_was_asked_for_is_the_folder_of_a_job(dip: Dip, tmp_path: 
     assert sorted(path.parent.name for path in (tmp_path / "sweep").glob("*/summary.json")) == ["of 0", "of 1"]
 
 
+@pytest.mark.slow
 def test_a_sweep_begun_under_numbers_goes_on(dip: Dip, tmp_path: Path) -> None:
     command = ("-m", *TINY_UNET, "seed=0,1,2")
     numbers = "hydra.sweep.subdir='${hydra.job.num}'"  # as it was before jobs had names
@@ -253,6 +254,7 @@ def alive() -> list[object]:
     return [held for held in gc.get_objects() if type(held) in (DeepImagePrior, PeakPSNR)]
 
 
+@pytest.mark.slow
 def test_a_job_leaves_nothing_to_the_next(dip: Dip, tmp_path: Path) -> None:
     jobs = ("precision=fp64,fp32", "seed=3,4", "trainer.deterministic=true")
     handlers, levels = list(logging.getLogger().handlers), logging.getLogger("pytorch_lightning").level
@@ -296,6 +298,7 @@ def test_other_launchers_do_the_same_sweep(launcher: list[str], tmp_path: Path) 
     assert again.stdout.count("finished before") == 1
 
 
+@pytest.mark.slow
 def test_table_1_is_in_the_precisions_of_the_size(dip: Dip, tmp_path: Path) -> None:
     """In float32 alone where the machine is small; the other sizes compare float64 with it."""
     assert dip("-m", "experiment=table1", "size=small", *NARROW, "iterations=1", "image.crop=40").code == 0

@@ -366,6 +366,7 @@ def test_other_pixels_or_settings_are_fitted_anew(tmp_path: Path) -> None:
     assert [name for name in third if third[name] != second[name]] == ["tiles/0-0"]
 
 
+@pytest.mark.slow
 def test_sweeps_and_folders_have_tiles_too(dip: Dip, tmp_path: Path) -> None:
     sweep = [*TWO, "stopping=none", "logger=none", "seed=1,2"]
     assert dip("-m", *sweep).code == 0
