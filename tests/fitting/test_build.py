@@ -82,6 +82,8 @@ def test_adam_forgets_as_suits_the_problem(settings: list[str], betas: list[floa
         ([], 50),
         (["stopping=wmv"], 50),
         (["optimizer=adam"], 100),
+        (["optimizer=adam", "optimizer.betas=[0.9,0.9]"], 50),
+        (["optimizer=sgd"], 100),
         (["problem=downsample"], 100),
         (["stopping.rules.wmv.window=7"], 7),
     ],

@@ -26,10 +26,10 @@ from dip_lightning.config.targets import find_target, is_trusted
 from dip_lightning.data import ImageSource, Observation
 from dip_lightning.errors import UserError
 from dip_lightning.fitting.data_term import build_data_term, build_terms
-from dip_lightning.fitting.defaults import defaults_for, suited_channels, suited_iterations, suited_window
-from dip_lightning.fitting.given import observation_of
+from dip_lightning.fitting.defaults import defaults_for, may_forget, suited_channels, suited_iterations, suited_window
+from dip_lightning.fitting.given_problem import observation_of
 from dip_lightning.fitting.inputs import DrawsInput, build_draw, build_policy, channels_of_input
-from dip_lightning.fitting.optimization import chooses_betas, optimizer_factory, scheduler_factory
+from dip_lightning.fitting.optimization import optimizer_factory, scheduler_factory
 from dip_lightning.fitting.own import Own
 from dip_lightning.fitting.selection import find_callback
 from dip_lightning.fitting.settings import FitSettings, read_settings
@@ -112,7 +112,7 @@ def build_fit(
     if observation is not None:
         data.take(observation)
     suited = defaults_for(build_operator(cfg, own), data.observation)
-    windowed = suited_window(cfg, suited if chooses_betas(cfg, own) else None)
+    windowed = suited_window(cfg, forgets=suited.forgets and may_forget(cfg, own))
     trainer = build_trainer(windowed, run_folder, precision, first, own)
     device = trainer.strategy.root_device
     precision.check_device(device)
@@ -157,7 +157,7 @@ def build_data(cfg: DictConfig, pictures: Sources, own: Own) -> ImageSource:
         UserError: A setting does not allow what was asked.
     """
     operator = build_operator(cfg, own)
-    suited = partial(suited_iterations, operator, forgets=chooses_betas(cfg, own))
+    suited = partial(suited_iterations, operator, forgets=may_forget(cfg, own))
     data: ImageSource = build(
         cfg.image,
         degradation=build(cfg.degradation),

@@ -7,9 +7,10 @@ from omegaconf import DictConfig
 
 from dip_lightning.data import Observation
 from dip_lightning.data.noise_level import iterations_for
+from dip_lightning.fitting.own import Own
 from dip_lightning.problems import Blur, Identity, Inpaint, Mosaic, SuperResolution
 
-__all__ = ["Defaults", "defaults_for", "suited_channels", "suited_iterations", "suited_window"]
+__all__ = ["Defaults", "defaults_for", "may_forget", "suited_channels", "suited_iterations", "suited_window"]
 
 # What is seen through an operator with less noise than this, of 255, is fitted otherwise than noise is
 # (docs/results/applications.md).
@@ -17,9 +18,12 @@ _QUIET = 10.0
 
 
 # Adam's moments as in the paper, and where they forget sooner: to denoise, of a JPEG, of a small picture and with
-# holes, a narrow network needs half of the iterations then for the same picture; of a mosaic, of a blur and of noise
-# that neighbours share it is worse (docs/results/width.md, applications.md, real-photographs.md).
+# holes, a narrow network needs half of the iterations then for the same picture; of a mosaic and of noise that
+# neighbours share it is worse, and of a blur no rule stops it in time (docs/results/width.md, applications.md,
+# real-photographs.md).
 _ADAM, _FORGETFUL = (0.9, 0.999), (0.9, 0.9)
+# Number of outputs whose variance tells when to stop: half in fits of half of the iterations.
+_WINDOW = 100
 
 
 @dataclass(frozen=True)
@@ -41,9 +45,9 @@ class Defaults:
     betas: tuple[float, float] = _ADAM
 
     @property
-    def window(self) -> int:
-        """Number of outputs whose variance tells when to stop: half where a fit has half of the iterations."""
-        return 50 if self.betas == _FORGETFUL else 100
+    def forgets(self) -> bool:
+        """Whether Adam forgets sooner than the paper's, so that a fit has half of the iterations."""
+        return self.betas == _FORGETFUL
 
 
 def defaults_for(operator: object, observation: Observation) -> Defaults:
@@ -73,27 +77,36 @@ def defaults_for(operator: object, observation: Observation) -> Defaults:
     return Defaults(1 / 20 if sigma >= 50 else 1 / 30, betas=_FORGETFUL if denoises else _ADAM)
 
 
+def may_forget(cfg: DictConfig, own: Own) -> bool:
+    """Whether the optimiser is the Adam that forgets sooner, in a problem that this one suits.
+
+    Args:
+        cfg: The composed configuration, in which it is left open or said.
+        own: An optimiser of one's own, which is another.
+    """
+    return own.optimizer is None and cfg.optimizer.get("betas", ()) in (None, list(_FORGETFUL))
+
+
 def suited_iterations(operator: object, observation: Observation, *, forgets: bool = True) -> int:
     """Say how many iterations suit a problem, at most.
 
     Args:
         operator: What the picture was seen through.
         observation: What was seen.
-        forgets: Whether the optimiser is an Adam with what :func:`defaults_for` chooses. Where that one forgets sooner,
-            others get twice as many.
+        forgets: What :func:`may_forget` says. Where the problem calls for an Adam that does, others get twice as many.
     """
     suited = defaults_for(operator, observation)
     if suited.iterations is None:
         return iterations_for(observation.sigma, shared=observation.correlated)
-    return suited.iterations if forgets or suited.betas == _ADAM else 2 * suited.iterations
+    return 2 * suited.iterations if suited.forgets and not forgets else suited.iterations
 
 
-def suited_window(cfg: DictConfig, suited: Defaults | None) -> DictConfig:
+def suited_window(cfg: DictConfig, *, forgets: bool) -> DictConfig:
     """Say over how many outputs the variance is taken, where ``stopping.rules.wmv.window`` is null.
 
     Args:
         cfg: The composed configuration; it stays as it is.
-        suited: What suits the problem; None where the optimiser is not the one that it is of.
+        forgets: Whether Adam forgets sooner in this fit.
 
     Returns:
         The configuration with the window in it.
@@ -104,7 +117,7 @@ def suited_window(cfg: DictConfig, suited: Defaults | None) -> DictConfig:
         rules = node.get("rules") if isinstance(node, DictConfig) else None
         rule = rules.get("wmv") if isinstance(rules, DictConfig) else None
         if isinstance(rule, DictConfig) and rule.get("window", 0) is None:
-            rule.window = (Defaults(0.0) if suited is None else suited).window
+            rule.window = _WINDOW // 2 if forgets else _WINDOW
     return cfg
 
 

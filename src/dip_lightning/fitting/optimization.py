@@ -11,16 +11,10 @@ from dip_lightning.checks import check_number
 from dip_lightning.config.build import build_factory
 from dip_lightning.config.targets import is_trusted
 from dip_lightning.errors import UserError
-from dip_lightning.fitting.own import Own
 from dip_lightning.module import OptimizerFactory, SchedulerFactory
 from dip_lightning.precision import Precision
 
-__all__ = ["chooses_betas", "optimizer_factory", "scheduler_factory"]
-
-
-def chooses_betas(cfg: DictConfig, own: Own) -> bool:
-    """Whether the optimiser is an Adam whose weights of the past are left to what suits the problem."""
-    return own.optimizer is None and cfg.optimizer.get("betas", ()) is None
+__all__ = ["optimizer_factory", "scheduler_factory"]
 
 
 def optimizer_factory(
@@ -51,7 +45,7 @@ def optimizer_factory(
     clipped_mixed = precision.lightning == "bf16-mixed" and cfg.trainer.get("gradient_clip_val") is not None
     fused = fusible and precision.lightning != "16-mixed" and not clipped_mixed and device.type in ("cpu", "cuda")
     options: dict[str, Any] = {"fused": True} if fused and not {"fused", "foreach"} & {*cfg.optimizer} else {}
-    if chooses_betas(cfg, Own()):
+    if cfg.optimizer.get("betas", ()) is None:
         options["betas"] = betas
     make = build_factory(cfg.optimizer, torch.optim.Optimizer, **options)
     _try_steps(make, None, str(cfg.optimizer.get("_target_")))

@@ -10,7 +10,7 @@ from torch import Tensor
 from dip_lightning.callbacks import Detection, DivergenceGuard, Interrupt, PeakPSNR
 from dip_lightning.data import Observation
 from dip_lightning.fitting.build import Fit
-from dip_lightning.fitting.given import PROBLEM
+from dip_lightning.fitting.given_problem import PROBLEM
 from dip_lightning.fitting.observed import summarise_noise, summarise_range
 from dip_lightning.fitting.outcome import to_image
 from dip_lightning.fitting.remarks import tell_averaging, tell_course
