@@ -56,6 +56,6 @@ def test_after_twenty_iterations_the_time_is_told_and_what_would_be_faster(
     assert "faster" not in first
     assert " left" not in told(None)  # when it stops nobody knows, and it is short
     monkeypatch.setattr(module, "_LONG", 1e-9)
-    faster = "faster: half the resolution, model=leanunet; a part, image.crop=256"
+    faster = "faster: half the resolution, model=leanunet; a part, image.crop=8; a smaller copy, image.size=8; a GPU"
     assert faster in told(25)
     assert faster in told(None)

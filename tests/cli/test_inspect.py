@@ -109,6 +109,28 @@ def test_a_mistake_is_one_line(
     assert err.count("\n") == 1
 
 
+def test_mistyped_arguments_are_one_line_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(CLEAN).save("-x.png")
+    for arguments, said in (
+        ([], "arguments are required: pictures"),
+        (["--what"], "arguments are required: pictures"),
+        (["a.png", "--what"], "unrecognized arguments: --what: expected dip-inspect [-h]"),
+        (["-x.png"], "-x.png: expected no name that begins like an option; try dip-inspect ./-x.png"),
+    ):
+        code, _, err = told(monkeypatch, capsys, *arguments)
+        assert (code, err.count("\n"), said in err) == (2, 1, True), err
+
+
+def test_a_command_keeps_the_tab_of_a_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    Image.fromarray(CLEAN).save(tmp_path / "a\tb.png")
+    assert "a\tb.png\"'" in told(monkeypatch, capsys, str(tmp_path / "a\tb.png"))[1]
+
+
 def test_torch_is_not_loaded(photo: Path) -> None:
     script = (
         "import sys; from dip_lightning.cli import inspect\n"

@@ -161,6 +161,11 @@ def test_a_launcher_takes_from_the_command_line_what_it_likes(dip: Callable[...,
     assert (told.code, told.err) == (0, "")
 
 
+def test_a_value_of_a_launcher_of_another_kind_costs_one_line(dip: Callable[..., Outcome]) -> None:
+    told = dip("-m", *TINY_UNET, "hydra/launcher=joblib", "hydra.launcher.n_jobs=abc", "seed=1")
+    assert (told.code, told.err) == (2, "dip: hydra.launcher.n_jobs=abc: expected a whole number; see dip --help\n")
+
+
 def test_what_hydra_needs_is_allowed(dip: Callable[..., Outcome]) -> None:
     hydra = ["hydra.job_logging.root.level=WARNING", "+hydra.job.env_set.MKL_NUM_THREADS=1", "hydra.verbose=true"]
     assert dip(*TINY_UNET, *hydra, "hydra/job_logging=stdout").code == 0

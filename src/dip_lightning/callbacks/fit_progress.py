@@ -29,8 +29,8 @@ _SHOWN = {
 
 # So many iterations are timed before it is said how long the fit will be, and beyond so many seconds what is faster.
 _TIMED, _LONG = 20, 1800.0
-_FASTER = "a part, image.crop=256; a smaller copy, image.size=512; a GPU"
-_HALF = "half the resolution, model=leanunet; "
+# A part and a smaller copy of so many pixels a side, or of the next power of two that is smaller than the picture.
+_PART, _COPY = 256, 512
 
 
 class FitProgress(ProgressBar):
@@ -79,7 +79,7 @@ class FitProgress(ProgressBar):
         self._started = self._last_line = time.monotonic()
         self._values = ""
         self._left = TimeLeft.of(trainer, pl_module)
-        self._is_whole = pl_module.prior.z.shape[-2:] == pl_module.problem.shape[-2:]
+        self._faster = _faster(pl_module)
         if self._enabled:
             head = f"{self.title}  " if self.title else ""
             about = f"{escape(self.about)}; " if self.about else ""
@@ -129,7 +129,7 @@ class FitProgress(ProgressBar):
         if self._left.likely == self._left.most and not is_long:
             return
         told = self._left.describe(done, 1 / seconds)
-        faster = f" (faster: {_HALF if self._is_whole else ''}{_FASTER})" if is_long else ""
+        faster = f" (faster: {self._faster})" if is_long else ""
         head = f"{self.title}  " if self.title else ""
         self._console.print(f"{head}{told}{faster}", soft_wrap=True, highlight=False)
 
@@ -145,6 +145,15 @@ class FitProgress(ProgressBar):
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+def _faster(pl_module: DeepImagePrior) -> str:
+    """Name what would be faster than this fit."""
+    height, width = pl_module.problem.shape[-2:]
+    ways = ["half the resolution, model=leanunet"] if pl_module.prior.z.shape[-2:] == (height, width) else []
+    part, copy = (1 << max((side - 1).bit_length() - 1, 0) for side in (min(height, width), max(height, width)))
+    ways += [f"a part, image.crop={min(part, _PART)}", f"a smaller copy, image.size={min(copy, _COPY)}", "a GPU"]
+    return "; ".join(ways)
 
 
 def _introduce(trainer: pl.Trainer, pl_module: DeepImagePrior) -> str:

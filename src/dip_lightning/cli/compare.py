@@ -1,6 +1,5 @@
 """The command ``dip-compare``: how good a restored picture is, and whether what was removed was noise or picture."""
 
-import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from dip_lightning.cli.one_line import errors_in_one_line
+from dip_lightning.cli.one_line import OneLineParser, errors_in_one_line
 from dip_lightning.config.paths import expand_home
 from dip_lightning.data.image_io import read_image
 from dip_lightning.data.own_range import find_range, range_of_clean
@@ -46,7 +45,7 @@ def main() -> NoReturn:
     Raises:
         SystemExit: 0 after a comparison, 2 for a mistake of the user.
     """
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="dip-compare",
         description="Compare a restored picture with its clean one: PSNR, SSIM, and whether what was removed, and the "
         "error that is left, is white as noise from pixel to pixel is.",

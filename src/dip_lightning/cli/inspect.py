@@ -1,6 +1,5 @@
 """The command ``dip-inspect``: what a fit of a picture would begin with, before anything is fitted."""
 
-import argparse
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -11,7 +10,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from dip_lightning.cli.one_line import errors_in_one_line
+from dip_lightning.cli.one_line import OneLineParser, errors_in_one_line
 from dip_lightning.config.cost import Cost, default_cost
 from dip_lightning.config.paths import expand_home, is_folder, quote_for_shell
 from dip_lightning.data.folder import find_pictures
@@ -54,7 +53,7 @@ def main() -> NoReturn:
     Raises:
         SystemExit: 0 after a look, 2 for a mistake of the user.
     """
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="dip-inspect",
         description="Say what a fit of a picture would begin with: its format, what is kept of it, its range and its "
         "noise, the memory and the likely time on this machine, and the command to type. A folder becomes a table.",
@@ -67,7 +66,7 @@ def main() -> NoReturn:
             if is_folder(name):
                 _tell_folder(Path(name), console)
             else:
-                _tell(_look(Path(name)), console)
+                _tell(_look(Path(name)))
     sys.exit(0)
 
 
@@ -89,9 +88,9 @@ def _look(path: Path) -> _Found:
     return _Found(path, picture, chosen, noise, iterations, cost)
 
 
-def _tell(found: _Found, console: Console) -> None:
+def _tell(found: _Found) -> None:
     for line in _lines(found):
-        console.print(line, soft_wrap=True, markup=False)
+        print(line)  # as it is: a console would make blanks of a tab in the command
 
 
 def _lines(found: _Found) -> Iterator[str]:
@@ -169,4 +168,4 @@ def _tell_folder(folder: Path, console: Console) -> None:
     console.print(table)
     name = str(folder)
     command = quote_for_shell("image.path", name) if _is_odd(name) else f"image.path={name}"
-    console.print(f"all of them, likely {duration(likely)}: dip {command}", soft_wrap=True, markup=False)
+    print(f"all of them, likely {duration(likely)}: dip {command}")

@@ -1,6 +1,5 @@
 """The command ``dip-report``."""
 
-import argparse
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from dip_lightning.cli.one_line import errors_in_one_line
+from dip_lightning.cli.one_line import OneLineParser, errors_in_one_line
 from dip_lightning.config.paths import expand_home
 from dip_lightning.errors import UserError
 from dip_lightning.report.charts import draw_curves_of_groups, draw_factors
@@ -93,7 +92,7 @@ def main() -> NoReturn:
     Raises:
         SystemExit: 0 after a report, 2 for a mistake of the user.
     """
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="dip-report",
         description="Compare finished runs: a table beside the paper's figures (Markdown, CSV, LaTeX), PSNR over "
         "iterations, one figure for each setting that differs, and a page with the pictures. Runs that differ only in "

@@ -33,6 +33,10 @@ _INSTALLED_BY = {
 # What Hydra says, in a ValueError, of a group whose option is no word.
 GROUP_CHOICE = "Config group override"
 
+# Kinds of values that Hydra's own settings have, in its words and in ours.
+_KINDS = {"Integer": "a whole number", "Float": "a number", "bool": "true or false"}
+_OF_A_KIND = re.compile(r"could not be converted to (?P<kind>\w+)|is not a valid (?P<flag>bool)")
+_MERGING = re.compile(r"Error merging override (?P<override>.+)")
 _COULD_NOT_OVERRIDE = re.compile(r"Could not override '(?P<key>[^']*)'")
 _IS_MISSING = re.compile(r"Key '(?P<key>[^']+)' is not in struct|Missing mandatory value: (?P<mandatory>\S+)")
 _POINTS_NOWHERE = re.compile(r"Interpolation key '(?P<key>[^']+)' not found")
@@ -69,7 +73,7 @@ def translate(error: Exception, conf: Path) -> UserError:
     unknown = _COULD_NOT_OVERRIDE.search(str(error))
     if unknown is not None:
         return _of_unknown_key(unknown["key"], conf)
-    structural = _of_structure(str(error), conf) or _of_several(str(error), conf)
+    structural = _of_kind(error) or _of_structure(str(error), conf) or _of_several(str(error), conf)
     if structural is not None:
         return structural
     # full_key, object_type and reference_type speak of OmegaConf's inside.
@@ -146,6 +150,15 @@ def _of_several(text: str, conf: Path) -> UserError | None:
             f"{found['group']}={found['option']}", f"one of {', '.join(options)}", f"try {found['group']}={nearest}"
         )
     return None
+
+
+def _of_kind(error: Exception) -> UserError | None:
+    """A value of another kind than one of Hydra's own settings has."""
+    merging, kind = _MERGING.search(str(error)), _OF_A_KIND.search(str(error.__cause__))
+    if merging is None or kind is None:
+        return None
+    wanted = kind["kind"] or kind["flag"]
+    return UserError(merging["override"], _KINDS.get(wanted, wanted), "see dip --help")
 
 
 def _of_structure(text: str, conf: Path) -> UserError | None:

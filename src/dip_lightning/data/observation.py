@@ -152,8 +152,13 @@ class Observation:
             jpeg=None if self.jpeg is None else self.jpeg.cropped(top, left, height, width),
         )
 
+    @property
+    def name(self) -> str:
+        """The picture's name, without its folder."""
+        return Path(self.source).name
+
     def describe(self) -> str:
-        """Say in a few words what it is and how noisy: ``"photo.png: 64x64, grey, noise σ = 25.0 of 255 (added)"``.
+        """Say in a few words what it is and how noisy: ``"64x64, grey, noise σ = 25.0 of 255 (added)"``.
 
         Where the range is not that of the type, it is told: ``"range: 0..4095 of 65535"``.
         """
@@ -163,7 +168,7 @@ class Observation:
         scale = "" if self.range.source == "type" else f"{self.range.describe(self.beyond)}, "
         noise = f"noise σ = {self.sigma:.1f} of 255 ({self.sigma_source}){self.noise.describe_shared()}"
         notes = "".join(f"; {note}" for note in self.picture.notes)
-        return f"{Path(self.source).name}: {height}x{width}{large}, {kind}, {scale}{noise}{notes}"
+        return f"{height}x{width}{large}, {kind}, {scale}{noise}{notes}"
 
     @cached_property
     def digest(self) -> str:

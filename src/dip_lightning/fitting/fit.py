@@ -197,7 +197,9 @@ def _prepare(fit: Fit, run_folder: Path | None, about: FitDescription, state: Ch
     if progress is not None:
         operator = fit.module.problem.operator
         told = operator.told if isinstance(operator, Operator) else ""
-        progress.about = printable(fit.data.observation.describe() + (f"; {told}" if told else ""))
+        name, kind = printable(fit.data.observation.name), fit.data.observation.describe()
+        named = "" if name in progress.title else f"{name}: "  # of a folder the title names it
+        progress.about = named + printable(kind + (f"; {told}" if told else ""))
     if guard is not None:
         guard.next_precision = fit.precision.higher(fit.trainer.strategy.root_device)
 
