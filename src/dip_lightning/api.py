@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -106,7 +107,7 @@ def restore(
     source, form = _picture("image", image, any_range)
     # A clean image is in the units of the other, whatever they are in a file.
     truth, _ = _picture("clean", clean, any_range or not isinstance(source, np.ndarray))
-    folder = None if run_folder is None else Path(expand_home(str(run_folder)))
+    folder = _folder(run_folder)
     handlers, result = present_handlers(), None
     try:
         with borrowed_resolvers(), trusting(trust):
@@ -120,6 +121,12 @@ def restore(
             interrupt.add_note(f"What was reached is in {printable(str(result.run_folder))}")
         raise
     return result
+
+
+def _folder(given: object) -> Path | None:
+    if not isinstance(given, (str, Path, NoneType)):
+        raise UserError(f"run_folder of type {type(given).__name__}", "a folder", "try run_folder='outputs/mine'")
+    return None if given is None else Path(expand_home(str(given)))
 
 
 def _compose(arguments: list[str]) -> DictConfig:

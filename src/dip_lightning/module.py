@@ -228,6 +228,9 @@ class DeepImagePrior(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """Make the optimiser and the scheduler."""
         optimizer = self._make_optimizer(self.prior.fitted_parameters())
+        if not isinstance(optimizer, torch.optim.Optimizer):
+            made = f"an optimizer that makes an object of type {type(optimizer).__name__}"
+            raise UserError(made, "one that makes an optimiser", "try optimizer=partial(torch.optim.SGD, lr=1)")
         if isinstance(optimizer, torch.optim.LBFGS):  # which looks at all tensors as one, by views
             self.prior.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         if self._make_scheduler is None:

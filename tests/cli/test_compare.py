@@ -61,6 +61,10 @@ def test_white_noise_is_white_and_picture_is_not() -> None:
     white = measure_whiteness(noise)
     assert white.verdict == "white, as noise from pixel to pixel is"
     assert abs(white.neighbours) < 4 * white.chance
+    # A little of its neighbour in each sample: far above chance, though little of all that is within three pixels.
+    shared = noise + 0.09 * (np.roll(noise, 1, axis=0) + np.roll(noise, 1, axis=1))
+    assert measure_whiteness(shared).rms < 0.05 < measure_whiteness(shared).neighbours
+    assert "neighbours are alike" in measure_whiteness(shared).verdict
     blurred = (noise + np.roll(noise, 1, axis=0)) / 2
     # Each sample shares half of its energy with the one above, and none with the one beside it.
     assert measure_whiteness(blurred).neighbours == pytest.approx(0.25, abs=0.02)

@@ -216,7 +216,8 @@ def test_a_picture_alone_is_told_what_it_should_have_been(dip: Dip, tmp_path: Pa
     Image.fromarray(np.zeros((16, 16), np.uint8)).save(tmp_path / "photo.png")
     told = dip("photo.png")
     assert told.code == 2
-    assert told.err == "dip: photo.png: expected KEY=VALUE; try image.path=photo.png\n"
+    way = "try image.path=photo.png, or image.path=. for all pictures of this folder"
+    assert told.err == f"dip: photo.png: expected KEY=VALUE; {way}\n"
 
 
 @pytest.mark.parametrize(
@@ -362,6 +363,14 @@ def test_an_error_that_nobody_foresaw_keeps_its_traceback() -> None:
     ("arguments", "said"),
     [
         (["-m"], "nothing to restore: expected a picture"),
+        (["photos/*.jpg"], "photos/*.jpg: expected KEY=VALUE; try image.path=photos for all pictures of that folder"),
+        (["a" * 300 + ".png"], "expected KEY=VALUE; a picture is image.path=aaa"),
+        ([str(config_folder())], f"try image.path={config_folder()} for all of its pictures"),
+        (["model=unet", "model.levels=1000000000"], "expected a whole number of at least 1, at most 64"),
+        (
+            ["model=unet", "model.levels=-1"],
+            "model.levels=-1: expected a whole number of at least 1; try model.levels=5",
+        ),
         (["data_term=[]"], "data_term=[]: expected one of mse"),
         (["hydra.run.dir="], "hydra.run.dir without a folder"),
         (["hydra.sweep.dir=", "-m", "seed=1,2"], "hydra.sweep.dir without a folder"),
@@ -371,7 +380,7 @@ def test_an_error_that_nobody_foresaw_keeps_its_traceback() -> None:
         ),
         (
             ["image.path=my", "photo.png"],
-            "photo.png: expected KEY=VALUE; see dip --help; a name with a blank needs quotes",
+            "photo.png: expected KEY=VALUE; a picture is image.path=photo.png; a name with a blank needs quotes",
         ),
     ],
 )
@@ -424,7 +433,9 @@ def test_a_network_of_ones_own_without_dropout_is_told_what_its_file_lacks(dip: 
     )
 
 
-@pytest.mark.parametrize("flags", [["-m", "--cfg", "job"], ["--multirun", "--cfg=job"], ["-m", "-c", "job"]])
+@pytest.mark.parametrize(
+    "flags", [["-m", "--cfg", "job"], ["--multirun", "--cfg=job"], ["-m", "-c", "job"], ["-m", "--info"]]
+)
 def test_the_configuration_of_a_sweep_is_that_of_one_job(dip: Dip, tmp_path: Path, flags: list[str]) -> None:
     outcome = dip(*flags, "model=unet,resunet")
     assert outcome.code == 2

@@ -5,12 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from dip_lightning.callbacks import Detection
 from dip_lightning.config.build import build_factory
 from dip_lightning.config.compose import compose_config
 from dip_lightning.fitting.build import build_fit
-from dip_lightning.fitting.defaults import suited_channels
+from dip_lightning.fitting.defaults import suited_network
+from dip_lightning.fitting.resume_check import resumable
 from dip_lightning.precision import Precision
 from dip_lightning.stopping import WindowedVariance
 from dip_lightning.workflows.restore import fit
@@ -43,16 +45,41 @@ def test_adam_pulls_by_the_gradient_and_adamw_by_the_weights(name: str, weight: 
 @pytest.mark.parametrize(("device", "channels"), [("cpu", 32), ("cuda", 128), ("mps", 128)])
 def test_the_default_network_is_as_wide_as_suits_the_device(device: str, channels: int) -> None:
     cfg = compose_config([])
-    assert suited_channels(cfg, torch.device(device)).model.channels == channels
+    assert suited_network(cfg, torch.device(device), 16).model.channels == channels
     assert cfg.model.channels is None
-    for said in ("model.channels=7", "model=unet", "model=resunet"):
+    for said in ("model=unet", "model=resunet"):
         own = compose_config([said])
-        assert suited_channels(own, torch.device(device)).model == own.model
+        assert suited_network(own, torch.device(device), 16).model == own.model
+    said_so = suited_network(compose_config(["model.channels=7"]), torch.device(device), 16).model
+    assert (said_so.channels, said_so.skip_channels) == (7, 16)
 
 
 def test_the_width_that_was_chosen_stands_in_the_record() -> None:
     result = fit(compose_config(["trainer=cpu", "image.crop=32", "iterations=2", "callbacks.fit_progress=null"]))
     assert result.summary["num_parameters"] == 152199
+
+
+def test_skips_are_wider_with_holes_and_little_noise_and_such_a_fit_goes_on(tmp_path: Path) -> None:
+    mask = np.full((512, 512), 255, np.uint8)
+    mask[::2] = 0
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    small = ["trainer=cpu", "image.crop=32", "model.channels=8", "model.levels=2", "callbacks.fit_progress=null"]
+    holed = [*small, "problem=inpaint", f"problem.mask={tmp_path / 'mask.png'}", "iterations=3"]
+    quiet = [*holed, "degradation=gaussian", "degradation.sigma=2"]
+
+    def skips(*overrides: str) -> object:
+        fit = build_fit(compose_config([*overrides]), None, Precision("32-true"), {})
+        return fit.settings.resolved["model"]["skip_channels"]
+
+    assert (skips(*small), skips(*holed, "degradation.sigma=25"), skips(*quiet)) == (4, 4, 16)
+    assert skips(*quiet, "model.skip_channels=3") == 3
+    assert skips(*quiet, "model=narrow") == 4
+    fit(compose_config(quiet), tmp_path / "run")
+    longer = compose_config([*quiet, "iterations=5"])
+    checkpoint = resumable(tmp_path / "run", longer)
+    assert checkpoint is not None
+    assert fit(longer, tmp_path / "run", resume=checkpoint).summary["iterations"] == 5
+    assert resumable(tmp_path / "run", compose_config([*quiet, "iterations=9", "model.skip_channels=3"])) is None
 
 
 @pytest.mark.parametrize(

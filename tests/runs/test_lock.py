@@ -134,3 +134,11 @@ def test_a_sweep_that_is_started_twice_is_shared(dip: Dip, tmp_path: Path) -> No
 def test_a_refused_setting_leaves_no_folder_behind(dip: Dip, tmp_path: Path) -> None:
     assert dip(*TINY_UNET, "dropout=3").code == 2
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", [("hydra.run.dir=loop",), ("-m", "seed=1", "hydra.sweep.dir=loop")])
+def test_a_link_to_itself_is_no_run_folder(dip: Dip, tmp_path: Path, command: tuple[str, ...]) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    told = dip(*TINY_UNET, *command)
+    assert (told.code, len(told.err.splitlines()), told.out) == (2, 1, "")
+    assert "loop cannot be written" in told.err

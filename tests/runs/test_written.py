@@ -1,5 +1,6 @@
 """Nothing that a run did not write itself is overwritten."""
 
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -32,11 +33,40 @@ def test_a_file_of_the_users_is_kept_and_a_free_folder_named(dip: Dip, tmp_path:
     assert sorted(path.name for path in tmp_path.iterdir()) == [name]
 
 
-def test_the_configuration_of_another_program_is_kept(dip: Dip, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["metrics.csv", "hparams.yaml"])
+def test_a_table_of_the_users_is_kept(dip: Dip, tmp_path: Path, name: str) -> None:
+    theirs = tmp_path / "run" / "csv" / name
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("theirs\n")
+    outcome = dip(*TINY_UNET, "hydra.run.dir=run", "logger=csv")
+    assert outcome.code == 2
+    (line,) = outcome.err.splitlines()
+    assert f"{name} was not written by this run" in line
+    assert str(tmp_path / "run" / "run-1") in line
+    assert [path for path in (tmp_path / "run").rglob("*") if path.is_file()] == [theirs]
+    assert theirs.read_text() == "theirs\n"
+
+
+def test_a_run_writes_over_its_own_table(dip: Dip, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        told = dip(*TINY_UNET, "stopping=none", "hydra.run.dir=run", "logger=csv", f"seed={seed}")
+        assert told.code == 0, told.err
+        with (tmp_path / "run" / "csv" / "metrics.csv").open() as file:
+            assert [int(row["step"]) for row in csv.DictReader(file) if row["training/loss"]] == list(range(6))
+        assert f"seed: {seed}" in (tmp_path / "run" / "csv" / "hparams.yaml").read_text()
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "hydra.yaml", "overrides.yaml"])
+def test_the_configuration_of_another_program_is_kept(dip: Dip, tmp_path: Path, name: str) -> None:
     (tmp_path / ".hydra").mkdir()
-    (tmp_path / ".hydra" / "config.yaml").write_text("theirs: 1\n")
-    assert dip(*TINY_UNET, "hydra.run.dir=.").code == 2
-    assert (tmp_path / ".hydra" / "config.yaml").read_text() == "theirs: 1\n"
+    (tmp_path / ".hydra" / name).write_text("theirs: 1\n")
+    outcome = dip(*TINY_UNET, "hydra.run.dir=.")
+    assert outcome.code == 2
+    (line,) = outcome.err.splitlines()
+    assert f"{name} was not written by this run" in line
+    assert str(tmp_path / "run-1") in line
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / ".hydra" / name]
+    assert (tmp_path / ".hydra" / name).read_text() == "theirs: 1\n"
 
 
 def test_a_run_writes_over_itself_but_not_over_a_picture_that_was_retouched(dip: Dip, tmp_path: Path) -> None:
@@ -66,7 +96,9 @@ def test_python_keeps_what_is_in_a_folder(tmp_path: Path) -> None:
     assert (tmp_path / "curves.png").read_bytes() == before
 
 
-@pytest.mark.parametrize("name", ["multirun.yaml", "seed=1/.hydra/config.yaml", "sweep.json"])
+@pytest.mark.parametrize(
+    "name", ["multirun.yaml", "seed=1/.hydra/config.yaml", "seed=1/.hydra/overrides.yaml", "sweep.json"]
+)
 def test_a_sweep_keeps_the_configuration_of_another_program(dip: Dip, tmp_path: Path, name: str) -> None:
     theirs = tmp_path / "sweep" / name
     theirs.parent.mkdir(parents=True)

@@ -108,6 +108,32 @@ def test_results_lie_side_by_side_under_the_pictures_own_names(dip: Dip, photos:
     assert again.out.count("Unsure of") == told.out.count("Unsure of") > 0
 
 
+def test_a_file_of_the_users_among_the_results_is_told_before_the_first_fit(
+    dip: Dip, photos: Path, tmp_path: Path
+) -> None:
+    (photos / "c.png").unlink()
+    theirs = tmp_path / "run" / "restored" / "b.jpg"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("theirs\n")
+    (tmp_path / "run" / "run-1").mkdir()
+    told = dip(*SETTINGS, "hydra.run.dir=run")
+    assert told.code == 2
+    (line,) = told.err.splitlines()
+    assert "b.jpg was not written by this run" in line
+    assert f"hydra.run.dir={tmp_path / 'run' / 'run-2'}" in line
+    assert not list(tmp_path.rglob("summary.json"))
+    assert theirs.read_text() == "theirs\n"
+    # One that was retouched, of a picture that would be fitted again, is known as soon.
+    theirs.unlink()
+    assert dip(*SETTINGS, "hydra.run.dir=run").code == 0
+    theirs.write_text("retouched\n")
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("summary.json")}
+    told = dip(*SETTINGS, "hydra.run.dir=run", "seed=5")
+    assert (told.code, len(told.err.splitlines())) == (2, 1)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("summary.json")} == before
+    assert theirs.read_text() == "retouched\n"
+
+
 def test_another_picture_does_not_go_on_with_what_was_begun(
     dip: Dip, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

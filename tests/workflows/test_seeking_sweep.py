@@ -59,6 +59,35 @@ def test_the_best_job_has_the_highest_psnr(dip: Dip, tmp_path: Path, direction: 
     assert outcome_of(tmp_path / "sweep") == found
 
 
+@pytest.mark.usefixtures("optuna")
+@pytest.mark.parametrize("name", ["optimization_results.yaml", "0/.hydra/overrides.yaml", "0/.hydra/config.yaml"])
+def test_a_file_of_the_users_is_kept(dip: Dip, tmp_path: Path, name: str) -> None:
+    theirs = tmp_path / "sweep" / name
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("name: optuna\n")
+    told = dip(*SEEK, "lr=0.01,0.02", "hydra.sweep.dir=sweep")
+    assert told.code == 2
+    (line,) = told.err.splitlines()
+    assert f"{name} was not written by this sweep" in line
+    assert f"hydra.sweep.dir={Path('sweep', 'sweep-1')}" in line
+    assert [path for path in (tmp_path / "sweep").rglob("*") if path.is_file()] == [theirs]
+    assert theirs.read_text() == "name: optuna\n"
+
+
+@pytest.mark.usefixtures("optuna")
+def test_a_sweep_writes_over_what_it_has_found_itself(dip: Dip, tmp_path: Path) -> None:
+    command = (*SEEK, "lr=0.01", "hydra.sweeper.n_trials=1", "hydra.sweep.dir=sweep")
+    best = tmp_path / "sweep" / "optimization_results.yaml"
+    for notes in (True, False, True):
+        assert dip(*command).code == 0
+        if not notes:  # as of an earlier version
+            (tmp_path / "sweep" / ".sought.json").unlink()
+    best.write_text("mine\n")
+    told = dip(*command)
+    assert (told.code, "optimization_results.yaml was not written" in told.err) == (2, True), told
+    assert best.read_text() == "mine\n"
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("optuna")
 def test_a_study_is_kept_where_the_command_line_says(dip: Dip, tmp_path: Path) -> None:

@@ -230,7 +230,7 @@ class Detection(pl.Callback):
         picks = {name: iteration for name, iteration in self.picks().items() if name in voting}
         told = ", ".join(f"{name} {iteration}" for name, iteration in picks.items())
         if not picks:
-            return "The fit was too short for a stopping rule; the last output is handed back."
+            return "The fit was too short for a stopping rule, or diverged; what came last is handed back."
         if not self.ended_fit:
             return f"The fit ended before the stopping rules had settled (best so far: {told})."
         if refuted:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from dip_lightning.cli.seeking import check_measured, seeks
 from dip_lightning.config.paths import is_folder
 from dip_lightning.errors import UserError
 from dip_lightning.runs.lock import hold
-from dip_lightning.runs.written import check_own
+from dip_lightning.runs.written import check_own, check_sought, note_sought
 
 __all__ = ["HoldRunFolder", "RefusedError", "released"]
 
@@ -54,7 +54,8 @@ class HoldRunFolder(Callback):
         """Look at what all jobs of a sweep share, before the first of them.
 
         Raises:
-            RefusedError: The sweep seeks the best job, and has nothing to tell it by.
+            RefusedError: The sweep seeks the best job, and has nothing to tell it by; or one whose sweeper is not ours,
+                which looks itself, would write over what is not its own.
         """
         swept = {override.partition("=")[0].lstrip("+") for override in config.hydra.overrides.task if "," in override}
         if seeks(config.hydra) and not any(key.startswith(("image", "degradation")) for key in swept):
@@ -62,6 +63,23 @@ class HoldRunFolder(Callback):
                 check_measured(config, config.hydra)
             except UserError as error:
                 raise RefusedError(error) from None
+        if _is_of_others(config):
+            try:
+                check_sought(Path(str(config.hydra.sweep.dir)))
+            except UserError as error:
+                raise RefusedError(error) from None
+            except OSError:  # Hydra will tell
+                return
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Take note of what a sweep has found, which it may write over when it is started again."""
+        if _is_of_others(config):
+            with suppress(OSError):  # of a disk that is full now; the sweep has ended well
+                note_sought(Path(str(config.hydra.sweep.dir)))
+
+
+def _is_of_others(config: DictConfig) -> bool:
+    return not str(config.hydra.sweeper._target_).endswith(".BlockSweeper")
 
 
 @contextmanager

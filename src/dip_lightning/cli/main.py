@@ -89,10 +89,9 @@ def _start(arguments: list[str]) -> None:
     """Do what the command line asks for."""
     if not {*arguments} - {"-m", "--multirun"}:  # it would be a long fit of a sample, which nobody asked for
         raise _NOTHING
-    if _is_sweep(arguments) and any(one.split("=")[0] in ("-c", "--cfg") for one in arguments):
-        raise UserError(
-            "--cfg of a sweep", "one job, whose configuration it prints", "leave out -m, and all values but one"
-        )
+    shows = [one.split("=")[0] for one in arguments if one.split("=")[0] in ("-c", "--cfg", "-i", "--info")]
+    if _is_sweep(arguments) and shows:
+        raise UserError(f"{shows[0]} of a sweep", "one job, of which it prints", "leave out -m, and all values but one")
     with trust_from_command_line(arguments) as rest:
         if any(argument.startswith("resume=") for argument in rest):
             sys.exit(go_on(rest))

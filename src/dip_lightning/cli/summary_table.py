@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from dip_lightning.runs.checkpoint_file import find_checkpoint
-from dip_lightning.runs.record import Summary
+from dip_lightning.runs.record import CurveSummary, Summary
 
 # In dB: less is rounding.
 _NEAR = 0.05
@@ -36,7 +36,8 @@ def print_summary(summary: Summary, run_folder: Path, console: Console | None = 
     for peak, title in ((summary["one_pass"], "peak, one-pass"), (summary["averaged"], "peak, averaged")):
         if peak is not None:
             widths = [str(peak["plateau_0.1db"]), str(peak["plateau_0.5db"])]
-            table.add_row(title, f"{peak['peak_psnr']:.2f}", str(peak["peak_iteration"]), *widths)
+            reached = f"{'≥ ' * _still_rises(summary, peak)}{peak['peak_psnr']:.2f}"
+            table.add_row(title, reached, str(peak["peak_iteration"]), *widths)
     selected = summary["selected"]
     quality = "not measured" if selected["psnr"] is None else f"{selected['psnr']:.2f}"
     share = selected.get("nonlocal_means", 0.0)
@@ -50,7 +51,8 @@ def print_summary(summary: Summary, run_folder: Path, console: Console | None = 
     fits, tiles = "", summary.get("tiles")
     if tiles is not None:
         fits = f"{tiles['done']} {'tile' if tiles['done'] == 1 else 'tiles'} of "
-        each = f"{summary['seconds_per_iteration']:.3f} s each of a tile"
+        chose = " besides those that chose the iteration" if summary["stopping"]["picks"] else ""
+        each = f"{summary['seconds_per_iteration']:.3f} s each of a tile{chose}"
     else:
         each = f"{summary['seconds_per_iteration']:.3f} s each"
     each += f" after {compiling:.1f} s of compiling" if compiling else ""
@@ -66,7 +68,9 @@ def print_summary(summary: Summary, run_folder: Path, console: Console | None = 
         averaged, best = summary["averaged"], summary["selected"]["psnr"]
         above = averaged is not None and best is not None and best > averaged["peak_psnr"] + _NEAR
         what = "What the fit gave" if share or above else "The restored picture"
-        console.print(f"{what} lies {max(gap, 0):.2f} dB below the peak of the averaged output.", highlight=False)
+        rising = " so far: it was still rising, and has no peak yet" * _still_rises(summary, averaged)
+        told = f"{what} lies {max(gap, 0):.2f} dB below the peak of the averaged output{rising}."
+        console.print(told, soft_wrap=True, highlight=False)
     for remark in summary["remarks"]:
         console.print(f"Note: {escape(remark)}", soft_wrap=True, highlight=False)
     if summary["restores"]:
@@ -76,6 +80,11 @@ def print_summary(summary: Summary, run_folder: Path, console: Console | None = 
     if summary["signal"] is not None and goes_on:
         command = f"dip resume={shlex.quote(str(run_folder))}"
         console.print(f"To go on: {escape(command)}", soft_wrap=True, highlight=False)
+
+
+def _still_rises(summary: Summary, peak: CurveSummary | None) -> bool:
+    """Whether an output was best at the last iteration: that is no peak yet."""
+    return peak is not None and peak["peak_iteration"] >= summary["iterations"] - 1
 
 
 def _precisions(summary: Summary) -> str:
@@ -95,7 +104,9 @@ def print_job(title: str, summary: Summary, run_folder: Path) -> None:
     averaged, selected = summary["averaged"], summary["selected"]
     parts = [f"{summary['iterations']} iterations in {summary['seconds']:.1f} s"]
     if averaged is not None:
-        parts.append(f"peak of the averaged output {averaged['peak_psnr']:.2f} dB at {averaged['peak_iteration']}")
+        best = f"{averaged['peak_psnr']:.2f} dB at {averaged['peak_iteration']}"
+        rises = _still_rises(summary, averaged)
+        parts.append(f"averaged output still rising, {best}" if rises else f"peak of the averaged output {best}")
     if selected["psnr"] is not None:
         parts.append(f"handed back {selected['psnr']:.2f} dB")
     if summary["restores"]:

@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError, YAMLError
 
 from dip_lightning.config.help_text import find_defaults, find_keys
-from dip_lightning.config.paths import quote_for_shell
+from dip_lightning.config.paths import is_folder, quote_for_shell
 from dip_lightning.errors import UserError
 
 __all__ = ["CONFIGURATION_ERRORS", "GROUP_CHOICE", "check_groups", "of_group_choice", "of_unknown_keys", "translate"]
@@ -199,12 +199,24 @@ def _of_yaml(error: YAMLError) -> UserError:
 def _of_syntax(override: str) -> UserError:
     key, separator, value = override.partition("=")
     if not separator or not key:
-        remedy = f"try image.path={shlex.quote(override)}" if os.path.lexists(override) else "see dip --help"
-        if key and not separator and not os.path.lexists(override):
-            remedy += "; a name with a blank needs quotes: 'image.path=my photo.png'"
-        return UserError(override, "KEY=VALUE", remedy)
+        return UserError(override, "KEY=VALUE", _of_a_name(override) if key else "see dip --help")
     typed = quote_for_shell(key, value.strip("'\""))
     return UserError(override, "a value that Hydra can read", f"quote it for Hydra and the shell: {typed}")
+
+
+def _of_a_name(name: str) -> str:
+    """The way out where something stands alone that may be the name of a picture."""
+    path = Path(name)
+    this = "this" if path.parent == Path() else "that"
+    whole = f"image.path={shlex.quote(str(path.parent))} for all pictures of {this} folder"
+    if is_folder(name):
+        return f"try image.path={shlex.quote(name)} for all of its pictures"
+    if os.path.lexists(name):
+        return f"try image.path={shlex.quote(name)}, or {whole}"
+    if any(letter in name for letter in "*?"):
+        return f"try {whole}"
+    quotes = "a name with a blank needs quotes: 'image.path=my photo.png'"
+    return f"a picture is image.path={shlex.quote(name)}; {quotes}" if path.suffix else f"see dip --help; {quotes}"
 
 
 def _of_unknown_key(key: str, conf: Path) -> UserError:

@@ -33,7 +33,10 @@ def trusting(packages: str | Iterable[str]) -> Iterator[None]:
     Raises:
         UserError: One is no name of a package.
     """
-    token = _given.set(_given.get() | _names([packages] if isinstance(packages, str) else packages))
+    names = list(packages) if isinstance(packages, Iterable) and not isinstance(packages, str) else [packages]
+    if not all(isinstance(name, str) for name in names):
+        raise UserError(f"trust={packages!r}", "names of packages", "try trust='my_package'")
+    token = _given.set(_given.get() | _names(names))
     try:
         yield
     finally:

@@ -34,7 +34,8 @@ class Whiteness:
         """What the figures say, in words."""
         if self.empty:
             return "nothing"
-        if self.rms <= max(_NEGLIGIBLE, 3 * self.chance):
+        limit = max(_NEGLIGIBLE, 3 * self.chance)
+        if self.rms <= limit and abs(self.neighbours) <= limit:
             return "white, as noise from pixel to pixel is"
         if self.neighbours > 0:
             return "not white, neighbours are alike: picture, or noise that neighbours share"

@@ -26,7 +26,7 @@ from dip_lightning.config.targets import find_target, is_trusted
 from dip_lightning.data import ImageSource, Observation
 from dip_lightning.errors import UserError
 from dip_lightning.fitting.data_term import build_data_term, build_terms
-from dip_lightning.fitting.defaults import defaults_for, may_forget, suited_channels, suited_iterations, suited_window
+from dip_lightning.fitting.defaults import defaults_for, may_forget, suited_iterations, suited_network, suited_window
 from dip_lightning.fitting.given_problem import observation_of
 from dip_lightning.fitting.inputs import DrawsInput, build_draw, build_policy, channels_of_input
 from dip_lightning.fitting.optimization import optimizer_factory, scheduler_factory
@@ -116,7 +116,7 @@ def build_fit(
     trainer = build_trainer(windowed, run_folder, precision, first, own)
     device = trainer.strategy.root_device
     precision.check_device(device)
-    asked, cfg = cfg, suited_channels(cfg, device)
+    asked, cfg = cfg, suited_network(cfg, device, suited.skip_channels)
     with drawn_with(seed, "weights"):
         prior = _build_prior(cfg, data.observation, own)
     problem = _build_problem(cfg, data.observation, own)

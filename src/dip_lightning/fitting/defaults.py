@@ -10,7 +10,7 @@ from dip_lightning.data.noise_level import iterations_for
 from dip_lightning.fitting.own import Own
 from dip_lightning.problems import Blur, Identity, Inpaint, Mosaic, SuperResolution
 
-__all__ = ["Defaults", "defaults_for", "may_forget", "suited_channels", "suited_iterations", "suited_window"]
+__all__ = ["SKIPS", "Defaults", "defaults_for", "may_forget", "suited_iterations", "suited_network", "suited_window"]
 
 # What is seen through an operator with less noise than this, of 255, is fitted otherwise than noise is
 # (docs/results/applications.md).
@@ -22,6 +22,9 @@ _QUIET = 10.0
 # neighbours share it is worse, and of a blur no rule stops it in time (docs/results/width.md, applications.md,
 # real-photographs.md).
 _ADAM, _FORGETFUL = (0.9, 0.999), (0.9, 0.9)
+# Channels of the skip connections: the paper's, and as many as suit holes without noise, where detail is to be learnt
+# and nothing to be kept out (docs/results/applications.md).
+SKIPS = (4, 16)
 # Number of outputs whose variance tells when to stop: half in fits of half of the iterations.
 _WINDOW = 100
 
@@ -36,6 +39,7 @@ class Defaults:
         data_term: By its name; None for what suits the noise.
         tv: Weight of the total variation; None for none.
         betas: Weights of the past in Adam's two moments.
+        skip_channels: Channels of the U-net's skip connections.
     """
 
     input_noise_std: float
@@ -43,6 +47,7 @@ class Defaults:
     data_term: str | None = None
     tv: float | None = None
     betas: tuple[float, float] = _ADAM
+    skip_channels: int = SKIPS[0]
 
     @property
     def forgets(self) -> bool:
@@ -65,7 +70,7 @@ def defaults_for(operator: object, observation: Observation) -> Defaults:
         return Defaults(1 / 30, iterations=round(min(max(22_500 / step, 250), 3000)), betas=_FORGETFUL)
     if sigma < _QUIET:
         if isinstance(operator, Inpaint):
-            return Defaults(1 / 30, iterations=6000, betas=_FORGETFUL)
+            return Defaults(1 / 30, iterations=6000, betas=_FORGETFUL, skip_channels=SKIPS[1])
         if isinstance(operator, SuperResolution):
             return Defaults(1 / 30, betas=_FORGETFUL)
         if isinstance(operator, Blur):
@@ -121,8 +126,8 @@ def suited_window(cfg: DictConfig, *, forgets: bool) -> DictConfig:
     return cfg
 
 
-def suited_channels(cfg: DictConfig, device: torch.device) -> DictConfig:
-    """Say how wide the network is, where ``model.channels`` is null.
+def suited_network(cfg: DictConfig, device: torch.device, skip_channels: int) -> DictConfig:
+    """Say how wide the network and its skips are, where ``model.channels`` and ``model.skip_channels`` are null.
 
     On a CPU an iteration takes as long as its arithmetic, and narrow networks are as good sooner. A GPU waits for the
     host, so that narrow networks' iterations last about as long as wide ones', and on large pictures they need more of
@@ -131,12 +136,15 @@ def suited_channels(cfg: DictConfig, device: torch.device) -> DictConfig:
     Args:
         cfg: The composed configuration; it stays as it is.
         device: Where the fit runs.
+        skip_channels: What suits the problem.
 
     Returns:
-        The configuration with the width in it.
+        The configuration with both in it.
     """
-    if cfg.model.get("channels", 0) is not None:
+    suited = {"channels": 32 if device.type == "cpu" else 128, "skip_channels": skip_channels}
+    chosen = {key: value for key, value in suited.items() if cfg.model.get(key, 0) is None}
+    if not chosen:
         return cfg
     cfg = cfg.copy()
-    cfg.model.channels = 32 if device.type == "cpu" else 128
+    cfg.model.update(chosen)
     return cfg

@@ -1,9 +1,11 @@
 """Objects of one's own that a fit takes instead of building them from the configuration."""
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import Logger
 from torch import nn
@@ -23,16 +25,31 @@ def _all(kind: type) -> Callable[[Any], bool]:
     return lambda given: isinstance(given, (list, tuple)) and all(isinstance(one, kind) for one in given)
 
 
+def _takes(*arguments: str) -> Callable[[Any], bool]:
+    """Whether something can be called with so many arguments; where that is not known, it is believed."""
+
+    def suits(given: Any) -> bool:
+        try:
+            inspect.signature(given).bind(*arguments)
+        except TypeError:
+            return False
+        except ValueError:  # written in C
+            return callable(given)
+        return True
+
+    return suits
+
+
 # What may stand in each place, and in words.
 _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "model": (lambda given: isinstance(given, nn.Module), "a network or a Prior"),
     "input": (lambda given: isinstance(given, InputPolicy), "an InputPolicy"),
     "problem": (lambda given: callable(as_operator(given)), "a Problem or a forward operator"),
-    "data_term": (callable, "a data term"),
+    "data_term": (_takes("prediction", "observation"), "a data term, a function of a prediction and an observation"),
     "regularizers": (lambda given: isinstance(given, Mapping) and all(map(callable, given.values())), "terms by name"),
     "stopping": (lambda given: isinstance(given, Mapping), "stopping rules by name"),
-    "optimizer": (callable, "a function that makes one, such as partial(torch.optim.SGD, lr=1)"),
-    "scheduler": (callable, "a function that makes one of an optimiser"),
+    "optimizer": (_takes("parameters"), "a function that makes one, such as partial(torch.optim.SGD, lr=1)"),
+    "scheduler": (_takes("optimizer"), "a function that makes one of an optimiser"),
     "callbacks": (_all(pl.Callback), "Lightning callbacks"),
     "logger": (_all(Logger), "Lightning loggers"),
 }
@@ -73,6 +90,8 @@ class Own:
         Raises:
             UserError: An object stands where there is no place for one, or for another.
         """
+        # A number of NumPy's, as of a loop over np.arange, is a number.
+        settings |= {key: value.item() for key, value in settings.items() if isinstance(value, np.generic)}
         # Of these no plain value is one, not even a list of numbers.
         objects = {key: value for key, value in settings.items() if not _is_plain(value) or _is_list(key, value)}
         for key, value in objects.items():

@@ -12,7 +12,7 @@ from dip_lightning.config.settings import WITHOUT_INFLUENCE, flatten
 from dip_lightning.data import SAMPLE_PREFIX, Observation
 from dip_lightning.errors import UserError
 from dip_lightning.fitting.build import Fit, Sources, build_data
-from dip_lightning.fitting.defaults import suited_channels
+from dip_lightning.fitting.defaults import SKIPS, suited_network
 from dip_lightning.fitting.own import Own
 from dip_lightning.runs.checkpoint_file import CheckpointContent, FitDescription, find_checkpoint, read_checkpoint
 from dip_lightning.system.environment import device_for
@@ -107,7 +107,10 @@ def resumable(
         return None
     try:
         state = read_checkpoint(checkpoint, tell=False)
-        suited = suited_channels(cfg, device_for(cfg.trainer.accelerator))
+        # How wide the skips are the problem decides, which is read only with its picture.
+        skips = state["config"]["model"].get("skip_channels")
+        skips = skips if skips in SKIPS else SKIPS[0]
+        suited = suited_network(cfg, device_for(cfg.trainer.accelerator), skips)
         settings: dict[str, Any] = OmegaConf.to_container(suited, resolve=True)  # type: ignore[assignment]
         same = flatten(state["config"], _FREE) == flatten(settings, _FREE)
     except (UserError, KeyError):

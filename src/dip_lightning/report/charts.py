@@ -32,7 +32,8 @@ def draw_curves_of_groups(folder: Path, groups: list[Group]) -> list[Path]:
     Returns:
         The files; none where no run has a clean image.
     """
-    drawn = [group for group in groups if _mean_curve(group, "psnr_averaged").size][:_MOST]
+    measured = [group for group in groups if _mean_curve(group, "psnr_averaged").size]
+    drawn = measured[:_MOST]
     if not drawn:
         return []
     figure = Figure(figsize=(9.2, 5.4), layout="constrained")
@@ -67,7 +68,9 @@ def draw_curves_of_groups(folder: Path, groups: list[Group]) -> list[Path]:
     axes.set_ylim(min(min(tops) - 7, lowest), highest + 0.6)
     axes.set_xlabel("iteration")
     axes.set_ylabel("PSNR (dB)")
-    axes.set_title("Averaged output (lines) and one-pass output (faint); bars: within 0.1 dB of the peak", fontsize=10)
+    title = "Averaged output (lines) and one-pass output (faint); bars: within 0.1 dB of the peak"
+    part = f"\nthe first {len(drawn)} of {len(measured)} settings; all are in the page" if drawn != measured else ""
+    axes.set_title(title + part, fontsize=10)
     axes.grid(alpha=0.25)
     _legend(figure)
     return _save(figure, folder, "curves")

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
-from dip_lightning.report.runs import Group, Run
+from dip_lightning.report.runs import Group, Run, find_baseline
 
 __all__ = ["compare_groups"]
 
@@ -31,21 +31,22 @@ class _Difference:
 
 
 def compare_groups(groups: list[Group]) -> list[str]:
-    """Say of each group whether its averaged peak differs from the first group's by more than chance.
+    """Say of each group whether its averaged peak differs from the baseline's by more than chance.
 
     Seeds that both have are paired, since both networks then see the same noise: Student's paired test. Without at
     least three such pairs, Welch's test, with three seeds on both sides. The quantile is corrected for the number of
     comparisons (Bonferroni). Runs whose output was still rising at the end have no peak, and are left out.
 
     Args:
-        groups: Runs that belong together; the first is what the others are compared with.
+        groups: Runs that belong together.
 
     Returns:
-        One sentence a group but the first; those of which nothing can be said of chance together in one.
+        One sentence a group but the baseline; those of which nothing can be said of chance together in one.
     """
     if not groups:
         return []
-    base, *others = groups
+    base = find_baseline(groups)
+    others = [group for group in groups if group is not base]
     first = _peaks(base)
     if not first and others:
         return [f"{base.label}, which the others are compared with, {_without_peak(base)}"]

@@ -30,7 +30,7 @@ _FIRST = (
     *("within 0.5 dB", "handed back (dB)", "unsure"),
 )
 # Groups of one colour are told apart by their dashes, in pixels; the first is drawn through.
-_DASHES = ("", "8 4", "2 4", "10 3 2 3")
+_DASHES = ("", "8 4", "2 4", "10 3 2 3", "14 4", "4 8", "10 3 2 3 2 3", "1 7", "16 3 4 3")
 
 
 def write_page(path: Path, groups: list[Group], rows: list[dict[str, str]], remarks: list[str]) -> None:

@@ -21,7 +21,7 @@ from dip_lightning.runs.record import RECORD, TILE_FOLDERS, Summary, read_summar
 from dip_lightning.runs.status import status_of
 from dip_lightning.runs.sweep import read_sweep
 
-__all__ = ["Group", "Run", "find_runs", "group_runs"]
+__all__ = ["Group", "Run", "find_baseline", "find_runs", "group_runs"]
 
 # What may differ between two runs of one setting.
 _NOT_A_SETTING = (
@@ -188,7 +188,7 @@ def group_runs(runs: list[Run]) -> list[Group]:
         runs: Finished runs.
 
     Returns:
-        The groups: U-nets first, those without unusual settings before others, and else in the order of the runs.
+        The groups, in the order of the runs.
     """
     kept = [{k: v for k, v in run.settings.items() if not _is_no_setting(k)} for run in runs]
     _tell_pictures_apart(runs, kept)
@@ -208,8 +208,16 @@ def group_runs(runs: list[Run]) -> list[Group]:
     for group in groups.values():
         group.runs.sort(key=lambda run: run.figure("seed") or 0)
     _label(list(groups.values()))
-    # The first is what the others are compared with.
-    return sorted(groups.values(), key=_place)
+    return list(groups.values())
+
+
+def find_baseline(groups: list[Group]) -> Group:
+    """Find what the others are compared with: the original U-net as it usually is, or what comes nearest to it.
+
+    Args:
+        groups: Runs that belong together, one group or more.
+    """
+    return min(groups, key=_place)
 
 
 def _tell_pictures_apart(runs: list[Run], kept: list[dict[str, Any]]) -> None:
@@ -227,7 +235,7 @@ def _tell_pictures_apart(runs: list[Run], kept: list[dict[str, Any]]) -> None:
 
 def _place(group: Group) -> tuple[bool, bool]:
     """The original U-net, as it usually is or at all, then other networks as they usually are, then the rest."""
-    model = group.runs[0].summary["model"]
+    model = group.runs[0].summary.get("model")
     return model != "unet", group.label != model
 
 
@@ -243,7 +251,7 @@ def _is_repeated(run: Run, other: Run) -> bool:
 def _label(groups: list[Group]) -> None:
     """Name each group by its model and by the settings that are not usual for the model."""
     for group in groups:
-        model = group.runs[0].summary["model"]
+        model = group.runs[0].summary.get("model")
         alike = [other for other in groups if other.runs[0].summary["model"] == model]
         told = []
         for key, value in group.settings.items():

@@ -83,6 +83,11 @@ def make_rows(groups: list[Group]) -> list[dict[str, str]]:
             row[f"paper, {title}"] = "" if theirs is None else f"{theirs:.2f}"
             row[f"difference, {title}"] = "" if theirs is None or own is None else f"{own.mean - theirs:+.2f}"
         rows.append(row)
+    # The paper's columns where the paper has something to say.
+    for title in [title for title in rows[0] if title.startswith(("paper, ", "difference, "))]:
+        if not any(row[title] for row in rows):
+            for row in rows:
+                del row[title]
     return rows
 
 
@@ -160,6 +165,7 @@ _LATEX = {
     "^": r"\textasciicircum{}",
     "±": r"$\pm$",
     "σ": r"$\sigma$",
+    "≥": r"$\geq$",
 }
 
 

@@ -56,7 +56,7 @@ def hold(run_folder: Path | None) -> Iterator[None]:
         yield
         return
     held: set[Path] = _own.__dict__.setdefault("held", set())
-    place = run_folder.resolve()
+    place = Path(os.path.realpath(run_folder))  # pathlib raises RuntimeError for a link to itself
     if place in held:
         yield
         return

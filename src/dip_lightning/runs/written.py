@@ -13,17 +13,35 @@ from dip_lightning.errors import UserError
 from dip_lightning.runs.atomic import atomic_write
 from dip_lightning.runs.record import PREVIEW, RECORD, TILE_FOLDERS
 
-__all__ = ["WRITTEN", "adopt", "check_own", "check_sweep", "copy_own", "hand_over", "write_own"]
+__all__ = [
+    "WRITTEN",
+    "adopt",
+    "check_copies",
+    "check_own",
+    "check_sought",
+    "check_sweep",
+    "copy_own",
+    "hand_over",
+    "note_sought",
+    "write_own",
+]
 
 # Under a run folder: the digests that each result had when it was written, the last two by name.
 WRITTEN = ".written.json"
 # The same of reports: in a run folder, a run's curves.png is not theirs.
 _REPORTED = ".report.json"
+# The same of what a sweep has sought.
+_FOUND = ".sought.json"
 
 # What somebody may want to keep, or to retouch: known by content. The rest belongs to the folder of a run as a whole.
 _RESULTS = ("restored.*", PREVIEW, "observation.png", "comparison.png", "curves.png", "curves.csv")
 _BELOW = (*TILE_FOLDERS, "parts")
-_REST = (RECORD, "hparams.yaml", "metrics.csv", "events.out.tfevents*", "checkpoints", *_BELOW)
+_TABLE = ("csv/metrics.csv", "csv/hparams.yaml")  # of logger=csv
+_REST = (RECORD, "hparams.yaml", "metrics.csv", *_TABLE, "events.out.tfevents*", "checkpoints", *_BELOW)
+# What Hydra writes below .hydra, in this order.
+_COMPOSED = ("config.yaml", "hydra.yaml", "overrides.yaml")
+# Where the sweepers of other packages write the best job, in the sweep's folder.
+_BEST = "optimization_results.yaml"
 # How far into a checkpoint its configuration is looked for, in bytes.
 _HEAD = 4_000_000
 
@@ -41,9 +59,8 @@ def check_own(folder: Path, *, hydra: bool = False) -> None:
     foreign = next(_foreign(folder, hydra), None) if folder.is_dir() else None
     if foreign is None:
         return
-    free = next(name for number in count(1) if not (name := folder / f"run-{number}").exists())
     problem = f"{foreign} was not written by this run, which would overwrite it"
-    raise UserError(problem, "a run folder of its own", f"name another, such as {free}")
+    raise UserError(problem, "a run folder of its own", f"name another, such as {_free(folder, 'run')}")
 
 
 def adopt(folder: Path) -> None:
@@ -87,12 +104,58 @@ def check_sweep(folder: Path, jobs: Iterable[str]) -> None:
     """
     # What tells a file of ours, by its name.
     marks = {folder / "multirun.yaml": b"dip_lightning", folder / "sweep.json": b'"differs"'}
-    marks |= {folder / job / ".hydra" / "config.yaml": b"dip_lightning" for job in jobs}
-    for file, mark in marks.items():
-        if file.is_file() and mark not in file.read_bytes():
-            free = next(name for number in count(1) if not (name := folder / f"sweep-{number}").exists())
-            problem = f"{file} was not written by this sweep, which would overwrite it"
-            raise UserError(problem, "a folder of its own", f"try hydra.sweep.dir={free}")
+    foreign = [file for file, mark in marks.items() if file.is_file() and mark not in file.read_bytes()]
+    foreign += [file for job in jobs for file in _not_composed(folder / job)]
+    _refuse_sweep(folder, foreign)
+
+
+def check_sought(folder: Path) -> None:
+    """Check the same of a sweep that seeks the best job: it writes down which, and its jobs have numbers.
+
+    Args:
+        folder: Of the sweep; one that is not there has nothing to lose.
+
+    Raises:
+        UserError: There is a file of another program, or the best job was written down by another hand.
+    """
+    jobs = [path.name for path in sorted(folder.glob("[0-9]*")) if path.name.isdecimal()]
+    check_sweep(folder, jobs)
+    best, known = folder / _BEST, _read(folder, _FOUND)
+    if known is None and any((folder / job / ".hydra" / "config.yaml").is_file() for job in jobs):
+        return  # of an earlier version, or cut off before its notes
+    if _is_foreign(best, known or {}):
+        _refuse_sweep(folder, [best])
+
+
+def note_sought(folder: Path) -> None:
+    """Take note of what a sweep that has ended has written down as the best job.
+
+    Args:
+        folder: Of the sweep.
+
+    Raises:
+        OSError: The notes cannot be written.
+    """
+    if (folder / _BEST).is_file():
+        _write(folder, {_BEST: [_digest(folder / _BEST)]}, _FOUND)
+
+
+def check_copies(copies: Iterable[Path], run_folder: Path) -> None:
+    """Check that no file is where results will be copied to, but what runs have copied there, see :func:`copy_own`.
+
+    Args:
+        copies: Where they go.
+        run_folder: What the user would name otherwise.
+
+    Raises:
+        UserError: There is one, or a copy has been changed since.
+    """
+    for place in copies:
+        # The notes second: another run writes them before the copy.
+        if os.path.lexists(place) and _is_foreign(place, _read(place.parent) or {}):
+            problem = f"{place} was not written by this run, which would overwrite it"
+            remedy = f"move it away, or try another hydra.run.dir={_free(run_folder, 'run')}"
+            raise UserError(problem, "a run folder of its own", remedy)
 
 
 def copy_own(file: Path, place: Path) -> None:
@@ -135,9 +198,9 @@ def hand_over(files: Sequence[Path], folder: Path) -> list[Path]:
     for file in files:
         place = folder / file.name
         if _is_foreign(place, known):
-            free = next(name for number in count(1) if not (name := folder / f"report-{number}").exists())
             problem = f"{place} was not written by a report, which would overwrite it"
-            raise UserError(problem, "a folder of its own", f"name another, such as --out {free}")
+            remedy = f"name another, such as --out {_free(folder, 'report')}"
+            raise UserError(problem, "a folder of its own", remedy)
     folder.mkdir(parents=True, exist_ok=True)
     # The notes first: what is cut off in between is known, too.
     _write(folder, known | {file.name: [*known.get(file.name, []), _digest(file)][-2:] for file in files}, _REPORTED)
@@ -150,9 +213,7 @@ def hand_over(files: Sequence[Path], folder: Path) -> list[Path]:
 def _foreign(folder: Path, hydra: bool) -> Iterator[Path]:
     known = _read(folder)
     if hydra and known is None:
-        composed = folder / ".hydra" / "config.yaml"
-        if composed.is_file() and b"dip_lightning" not in composed.read_bytes():
-            yield composed
+        yield from _not_composed(folder)
     if known is None and _is_of_earlier_version(folder):
         return
     for path in _results(folder):
@@ -161,6 +222,24 @@ def _foreign(folder: Path, hydra: bool) -> Iterator[Path]:
     if known is None:
         for pattern in _REST:
             yield from sorted(folder.glob(pattern))
+
+
+def _not_composed(folder: Path) -> Iterator[Path]:
+    """What is in ``.hydra`` of another program: all, or nothing, since ours is known by the first that is written."""
+    there = [file for name in _COMPOSED if (file := folder / ".hydra" / name).is_file()]
+    if there and not (there[0].name == _COMPOSED[0] and b"dip_lightning" in there[0].read_bytes()):
+        yield from there
+
+
+def _refuse_sweep(folder: Path, foreign: Sequence[Path]) -> None:
+    for file in foreign:
+        problem = f"{file} was not written by this sweep, which would overwrite it"
+        raise UserError(problem, "a folder of its own", f"try hydra.sweep.dir={_free(folder, 'sweep')}")
+
+
+def _free(folder: Path, kind: str) -> Path:
+    """A name in a folder that nothing has."""
+    return next(name for number in count(1) if not os.path.lexists(name := folder / f"{kind}-{number}"))
 
 
 def _is_of_earlier_version(folder: Path) -> bool:

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.markup import escape
 
+from dip_lightning.data import SUFFIXES
 from dip_lightning.data.folder import find_pictures
 from dip_lightning.errors import UserError
 from dip_lightning.fitting.fit import FitResult
@@ -19,7 +20,7 @@ from dip_lightning.names import printable
 from dip_lightning.runs.lock import HeldError, hold
 from dip_lightning.runs.record import Summary, is_worse, read_summary
 from dip_lightning.runs.status import is_finished
-from dip_lightning.runs.written import copy_own
+from dip_lightning.runs.written import check_copies, copy_own
 from dip_lightning.workflows.restore import fit
 
 __all__ = ["FolderResult", "restore_folder", "tell", "tell_one"]
@@ -91,7 +92,7 @@ def restore_folder(cfg: DictConfig, run_folder: Path, console: Console | None = 
         What became of them.
 
     Raises:
-        UserError: The folder holds no picture.
+        UserError: The folder holds no picture, or a result would be copied over a file that no run has written.
     """
     console = console or Console(emoji=False)
     if cfg.image.page == "all" or cfg.image.bands == "each":
@@ -100,6 +101,7 @@ def restore_folder(cfg: DictConfig, run_folder: Path, console: Console | None = 
     clean = None if cfg.image.clean is None else Path(cfg.image.clean)
     if clean is not None and not clean.is_dir():
         raise UserError(f"image.clean={clean}", "a folder too, since image.path is one", "leave image.clean out")
+    _check_copies(cfg, pictures, clean, run_folder)
     result = FolderResult(total=len(pictures))
     waiting = list(enumerate(pictures, 1))
     while waiting:
@@ -128,7 +130,7 @@ def _restore_one(
 ) -> None:
     """Fit one picture of a folder, unless that has been done, and note what became of it."""
     truth = None if clean is None else clean / picture.name
-    if is_finished(place, cfg, partial(read_digest, cfg, image=picture, clean=truth)):
+    if _is_done(cfg, picture, place, truth):
         result.find(picture.name, place)
         _put_beside(picture.name, place, result)
         return
@@ -145,6 +147,22 @@ def _restore_one(
     if fitted.signal is None:
         _put_beside(picture.name, place, result)
     tell_one(console, title, fitted.summary)
+
+
+def _is_done(cfg: DictConfig, picture: Path, place: Path, truth: Path | None) -> bool:
+    return is_finished(place, cfg, partial(read_digest, cfg, image=picture, clean=truth))
+
+
+def _check_copies(cfg: DictConfig, pictures: list[Path], clean: Path | None, run_folder: Path) -> None:
+    """Refuse what could not be copied after a fit; of a picture that needs none it is told when its turn comes."""
+    for picture in pictures:
+        name, truth = printable(picture.name), None if clean is None else clean / picture.name
+        endings = ("", *SUFFIXES.values())  # what is in a file, its name need not say
+        try:
+            check_copies([run_folder / RESTORED / f"{name}{ending}" for ending in endings], run_folder)
+        except UserError:
+            if not _is_done(cfg, picture, run_folder / name, truth):
+                raise
 
 
 def _put_beside(name: str, place: Path, result: FolderResult) -> None:
