@@ -96,6 +96,17 @@ def test_known_pixels_are_handed_back_where_they_are_nearer(mask: str, lost: NDA
     assert not changed(near, paste=False)
 
 
+def test_known_pixels_whose_noise_may_be_texture_are_handed_back(mask: str, lost: NDArray[np.bool_]) -> None:
+    seen = load_observation(CLEAN, DefaultNoise(), operator=Inpaint(mask))
+    assert seen.sigma_source == "estimated"
+    assert 0.5 < seen.sigma < 4
+    near = CLEAN / 255 + np.random.default_rng(7).normal(0, seen.sigma / 255, CLEAN.shape)  # misses as much
+    assert np.array_equal(seen.completed(near)[~lost], CLEAN[~lost] / 255)
+    assert np.array_equal(seen.completed(near)[lost], near[lost])
+    told = load_observation(CLEAN, DefaultNoise(), operator=Inpaint(mask), sigma=seen.sigma)
+    assert np.array_equal(told.completed(near), near)
+
+
 def test_the_noise_of_what_is_known_is_estimated(lost: NDArray[np.bool_]) -> None:
     smooth = np.tile(np.linspace(0.2, 0.8, 64)[:, None, None], (1, 64, 3))
     noisy = smooth + np.random.default_rng(1).normal(0, 12 / 255, smooth.shape)

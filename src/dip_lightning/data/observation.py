@@ -19,6 +19,10 @@ from dip_lightning.data.picture import Picture
 __all__ = ["Observation"]
 
 
+# Noise below so many of 255 is hardly seen; in clean pictures with texture up to 3 are estimated.
+_FAINT = 4.0
+
+
 @dataclass(frozen=True)
 class Observation:
     """What was read, and what is known of it.
@@ -95,9 +99,11 @@ class Observation:
         """Whether measured samples are handed back as they were.
 
         Between them and the image lie noise and what the image misses, E = σ² + m²; the smaller one is taken: they
-        are if σ² < m². They are, too, if E is far below σ²: then the noise has been fitted along, or is none.
+        are if σ² < m². They are, too, if E is far below σ²: then the noise has been fitted along, or is none; and if
+        the noise is estimated to be faint, where it is as likely to be texture.
         """
-        if self.pasted is None or self.paste is not None:
+        faint = self.sigma_source == "estimated" and self.sigma < _FAINT
+        if self.pasted is None or self.paste is not None or faint:
             return self.pasted is not None
         apart = np.nanmean(np.square(image - self.pasted[0].permute(1, 2, 0).numpy()))
         noise = (self.sigma / 255) ** 2

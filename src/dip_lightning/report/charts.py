@@ -161,7 +161,7 @@ def _natural(value: str) -> tuple[int, float, str]:
 def _legend(figure: Figure) -> None:
     """Below the axes, where it covers nothing."""
     labels = figure.axes[0].get_legend_handles_labels()[1]
-    columns = max(1, min(4, len(labels), round(figure.get_figwidth() * 14 / max(map(len, labels), default=1))))
+    columns = max(1, min(4, len(labels), int(figure.get_figwidth() * 14 / max(map(len, labels), default=1))))
     rows = -(-len(labels) // columns)
     figure.set_figheight(figure.get_figheight() + 0.19 * rows)
     figure.legend(loc="outside lower center", fontsize=8.5, ncols=columns)
