@@ -14,7 +14,7 @@ from PIL import Image
 from dip_lightning.cli.report import write_report
 from dip_lightning.config.paths import quoted
 from dip_lightning.errors import UserError
-from dip_lightning.names import as_json_text, is_text, printable
+from dip_lightning.names import as_json_text, counted, is_text, printable
 from dip_lightning.system.output import tolerant, tolerate_broken_output
 from tests.conftest import TINY_UNET, Outcome
 from tests.forked import run_forked
@@ -108,3 +108,7 @@ def test_a_stream_that_fails_is_given_up_without_touching_its_descriptor() -> No
     stream.write("something")
     stream.flush()
     assert tolerant(None) is None
+
+
+def test_one_of_a_thing_is_singular() -> None:
+    assert [counted(number, "iteration") for number in (0, 1, 2)] == ["0 iterations", "1 iteration", "2 iterations"]

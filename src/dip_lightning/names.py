@@ -1,12 +1,22 @@
-"""Names of files in texts: a name need not be UTF-8, and a text that goes somewhere must be."""
+"""Names and numbers in texts: a name need not be UTF-8, and a text that goes somewhere must be."""
 
 import os
 import re
 
-__all__ = ["as_json_text", "is_text", "printable"]
+__all__ = ["as_json_text", "counted", "is_text", "printable"]
 
 # What Python makes of a byte in a name that is not UTF-8 (PEP 383).
 _SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def counted(number: int, thing: str) -> str:
+    """Return how many of something there are: ``1 iteration``, ``2 iterations``.
+
+    Args:
+        number: How many.
+        thing: Of what, in the singular; its plural ends in -s.
+    """
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def is_text(name: str) -> bool:

@@ -1,7 +1,9 @@
 """Backprojection: blurred pictures compared frequency by frequency."""
 
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -74,6 +76,22 @@ def test_samples_cannot_be_held_out_of_it(tiny_fit: Callable[..., FitResult]) ->
         tiny_fit(*BLURRED, "stopping=holdout")
     voted = tiny_fit(*BLURRED, "stopping=vote", "iterations=12")
     assert set(voted.summary["stopping"]["abstained"]) >= {"holdout", "sure"}
+
+
+def test_where_no_other_rule_can_judge_it_one_that_shared_noise_deceives_is_better_than_none(
+    tiny_fit: Callable[..., FitResult], tmp_path: Path
+) -> None:
+    around = np.zeros((7, 7))
+    around[3, 2:5] = 0.5, 1, 0.5
+    np.save(tmp_path / "noise.npy", around)
+    short = ["stopping.min_iterations=1", "stopping.patience=1", "stopping.rules.wmv.window=2", "alpha=0"]
+    result = tiny_fit(
+        *BLURRED, f"problem.noise={tmp_path / 'noise.npy'}", "stopping=vote", "iterations=200", "lr=0.1", *short
+    )
+    stopping = result.summary["stopping"]
+    assert set(stopping["picks"]) == {"wmv"}
+    assert set(stopping["abstained"]) == {"holdout", "sure"}
+    assert "Only wmv could judge" in str(stopping["unsure"])
 
 
 def test_it_goes_with_every_precision_that_a_cpu_has(tiny_fit: Callable[..., FitResult]) -> None:

@@ -1,6 +1,6 @@
 """Stopping without a clean image, and keeping the picture that is handed back."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Set
 from typing import Any, TypeVar
 
 import pytorch_lightning as pl
@@ -122,9 +122,21 @@ class Detection(pl.Callback):
         deceived = {name for name, rule in self.rules.items() if _is_deceived(rule)}
         if not problem.shares_noise or len(deceived) == len(self.rules):
             deceived = set()
+        problem = self._prepare_those(self.rules.keys() - deceived, problem)
+        # Where no other can judge it, one that such noise deceives is better than none; the run is unsure then.
+        if not self._active:
+            problem = self._prepare_those(deceived, problem)
+        deceived -= self._active.keys()
+        self.abstained |= dict.fromkeys(deceived - self.abstained.keys(), "noise that differs from pixel to pixel")
+        if not self._active:
+            raise UserError("no stopping rule can judge this picture", "one that can", "try stopping=wmv")
+        like = problem.observation.new_zeros((1, *problem.shape))
+        self._picks = Picks(like, [self._lag_of(rule) for rule in self._active.values()])
+        return problem
+
+    def _prepare_those(self, names: Set[str], problem: Problem) -> Problem:
         for name, rule in self.rules.items():
-            if name in deceived:
-                self.abstained[name] = "noise that differs from pixel to pixel"
+            if name not in names:
                 continue
             try:
                 problem = rule.prepare(problem)
@@ -134,10 +146,6 @@ class Detection(pl.Callback):
                 self.abstained[name] = error.expected
             else:
                 self._active[name] = rule
-        if not self._active:
-            raise UserError("no stopping rule can judge this picture", "one that can", "try stopping=wmv")
-        like = problem.observation.new_zeros((1, *problem.shape))
-        self._picks = Picks(like, [self._lag_of(rule) for rule in self._active.values()])
         return problem
 
     @torch.no_grad()

@@ -14,6 +14,7 @@ from dip_lightning.callbacks.time_left import TimeLeft
 from dip_lightning.checks import check_flag, check_number
 from dip_lightning.curves import Curves
 from dip_lightning.module import DeepImagePrior
+from dip_lightning.names import counted
 from dip_lightning.system.output import tolerant
 
 __all__ = ["FitProgress"]
@@ -159,7 +160,7 @@ def _faster(pl_module: DeepImagePrior) -> str:
 def _introduce(trainer: pl.Trainer, pl_module: DeepImagePrior) -> str:
     """Say how long the fit may be, and what memory it takes."""
     first = pl_module.first_iteration
-    limit = f"at most {first + int(trainer.num_training_batches)} iterations"
+    limit = f"at most {counted(first + int(trainer.num_training_batches), 'iteration')}"
     if first > 0:
         limit = f"going on after {first} of {limit}"
     memory = pl_module.memory_estimate_mb

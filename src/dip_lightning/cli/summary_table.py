@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from dip_lightning.names import counted
 from dip_lightning.runs.checkpoint_file import find_checkpoint
 from dip_lightning.runs.record import CurveSummary, Summary
 
@@ -50,14 +51,14 @@ def print_summary(summary: Summary, run_folder: Path, console: Console | None = 
     seconds, compiling = summary["seconds"], summary.get("seconds_compiling", 0)
     fits, tiles = "", summary.get("tiles")
     if tiles is not None:
-        fits = f"{tiles['done']} {'tile' if tiles['done'] == 1 else 'tiles'} of "
+        fits = f"{counted(tiles['done'], 'tile')} of "
         chose = " besides those that chose the iteration" if summary["stopping"]["picks"] else ""
         each = f"{summary['seconds_per_iteration']:.3f} s each of a tile{chose}"
     else:
         each = f"{summary['seconds_per_iteration']:.3f} s each"
     each += f" after {compiling:.1f} s of compiling" if compiling else ""
     console.print(
-        f"{fits}{summary['iterations']} iterations in {seconds:.1f} s ({each}), "
+        f"{fits}{counted(summary['iterations'], 'iteration')} in {seconds:.1f} s ({each}), "
         f"{_precisions(summary)} on {escape(summary['device'])}. {summary['stopping']['reason']}",
         soft_wrap=True,
         highlight=False,
@@ -74,7 +75,7 @@ def print_summary(summary: Summary, run_folder: Path, console: Console | None = 
     for remark in summary["remarks"]:
         console.print(f"Note: {escape(remark)}", soft_wrap=True, highlight=False)
     if summary["restores"]:
-        console.print(f"Diverged and restored {len(summary['restores'])} times.", highlight=False)
+        console.print(f"Diverged and restored {counted(len(summary['restores']), 'time')}.", highlight=False)
     console.print(f"Run folder: {escape(str(run_folder))}", soft_wrap=True, highlight=False)
     goes_on = "tiles" in summary or find_checkpoint(run_folder) is not None
     if summary["signal"] is not None and goes_on:
@@ -102,7 +103,7 @@ def print_job(title: str, summary: Summary, run_folder: Path) -> None:
         run_folder: The folder of the run.
     """
     averaged, selected = summary["averaged"], summary["selected"]
-    parts = [f"{summary['iterations']} iterations in {summary['seconds']:.1f} s"]
+    parts = [f"{counted(summary['iterations'], 'iteration')} in {summary['seconds']:.1f} s"]
     if averaged is not None:
         best = f"{averaged['peak_psnr']:.2f} dB at {averaged['peak_iteration']}"
         rises = _still_rises(summary, averaged)
@@ -110,6 +111,6 @@ def print_job(title: str, summary: Summary, run_folder: Path) -> None:
     if selected["psnr"] is not None:
         parts.append(f"handed back {selected['psnr']:.2f} dB")
     if summary["restores"]:
-        parts.append(f"diverged and restored {len(summary['restores'])} times")
+        parts.append(f"diverged and restored {counted(len(summary['restores']), 'time')}")
     parts += [remark for remark in summary["remarks"] if remark.startswith("Unsure")]
     print(f"{title}: {', '.join(parts)}; {run_folder}", flush=True)

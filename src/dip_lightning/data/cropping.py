@@ -14,6 +14,7 @@ from dip_lightning.data.formats import fits
 from dip_lightning.data.image_io import read_image
 from dip_lightning.data.picture import LARGEST_AREA, Picture, picture_from_array
 from dip_lightning.errors import UserError
+from dip_lightning.names import counted
 
 __all__ = [
     "DEFAULT_SAMPLE",
@@ -141,8 +142,9 @@ def with_lost(picture: Picture, lost: str) -> Picture:
     count = int(np.count_nonzero(~picture.known))
     if picture.associated and picture.alpha is not None:  # what cannot be seen is none of them
         count -= int(np.count_nonzero(~picture.known & (picture.alpha == 0)[:, :, None]))
-    becomes = "filled" if lost == "fill" else "left as they were"
-    told = (f"{count} samples that were lost (NaN, masked, no data) are {becomes}",) if count else ()
+    were, are, left = ("was", "is", "left as it was") if count == 1 else ("were", "are", "left as they were")
+    becomes = f"{are} {'filled' if lost == 'fill' else left}"
+    told = (f"{counted(count, 'sample')} that {were} lost (NaN, masked, no data) {becomes}",) if count else ()
     return replace(picture, lost=lost, notes=(*picture.notes, *told))
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 from dip_lightning.data.image_io import read_image
 from dip_lightning.data.picture import Picture, picture_from_array
 from dip_lightning.errors import UserError
+from dip_lightning.names import counted
 
 __all__ = ["pasted_pixels", "with_holes"]
 
@@ -71,7 +72,8 @@ def _read_mask(name: str, picture: Picture) -> tuple[NDArray[np.bool_], tuple[st
         return np.zeros(samples.shape, bool), ()
     level = samples / white
     between = int(np.count_nonzero((level > _BETWEEN) & (level < 1 - _BETWEEN)))
-    told = (f"{between} pixels of the mask are neither black nor white: known are those above half",) if between else ()
+    pixels = f"{counted(between, 'pixel')} of the mask {'is' if between == 1 else 'are'}"
+    told = (f"{pixels} neither black nor white: known are those above half",) if between else ()
     return level > 0.5, told
 
 

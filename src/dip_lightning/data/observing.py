@@ -11,6 +11,7 @@ from torch import Tensor
 from dip_lightning.data.cropping import resize_picture
 from dip_lightning.data.picture import Picture
 from dip_lightning.errors import UserError
+from dip_lightning.names import counted
 
 if TYPE_CHECKING:
     from dip_lightning.problems.operators.operator import Operator
@@ -84,7 +85,7 @@ def enlarged(picture: Picture, shape: tuple[int, int, int]) -> Picture:
 
 def _describe(shape: tuple[int, ...]) -> str:
     height, width, channels = shape
-    return f"{height}x{width} pixels and {channels} {'channel' if channels == 1 else 'channels'}"
+    return f"{height}x{width} pixels and {counted(channels, 'channel')}"
 
 
 def to_tensor(image: NDArray[np.float64]) -> Tensor:

@@ -32,7 +32,7 @@ from dip_lightning.fitting.resume_check import check_same_fit, describe_fit
 from dip_lightning.fitting.selection import select
 from dip_lightning.fitting.summary import summarise
 from dip_lightning.fitting.tensorboard import log_figures, log_settings
-from dip_lightning.names import printable
+from dip_lightning.names import counted, printable
 from dip_lightning.precision import Precision
 from dip_lightning.problems import Operator
 from dip_lightning.runs.checkpoint_file import (
@@ -256,7 +256,7 @@ def _run(fit: Fit, state: CheckpointContent | None) -> tuple[float, UserError | 
         done = fit.module.first_iteration + fit.trainer.global_step
         expected = f"about {fit.module.memory_estimate_mb:.0f} MB"
         remedy = "try image.crop=128, a smaller model.channels, or precision=bf16"
-        told = UserError(f"out of memory after {done} iterations", expected, remedy)
+        told = UserError(f"out of memory after {counted(done, 'iteration')}", expected, remedy)
         if fit.trainer.global_step == 0:
             raise told from None
         for callback in fit.trainer.callbacks:  # type: ignore[attr-defined]

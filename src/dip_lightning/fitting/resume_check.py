@@ -14,6 +14,7 @@ from dip_lightning.errors import UserError
 from dip_lightning.fitting.build import Fit, Sources, build_data
 from dip_lightning.fitting.defaults import SKIPS, suited_network
 from dip_lightning.fitting.own import Own
+from dip_lightning.names import counted
 from dip_lightning.runs.checkpoint_file import CheckpointContent, FitDescription, find_checkpoint, read_checkpoint
 from dip_lightning.system.environment import device_for
 
@@ -166,7 +167,7 @@ def _told(key: str, settings: Mapping[str, Any]) -> str:
 
 def _size(about: FitDescription) -> str:
     _, channels, height, width = about["shape"]
-    return f"{height}x{width} pixels and {channels} {'channel' if channels == 1 else 'channels'}"
+    return f"{height}x{width} pixels and {counted(channels, 'channel')}"
 
 
 def _sources(config: Mapping[str, Any], image: Source, clean: Source) -> dict[str, str | None]:

@@ -9,6 +9,7 @@ import numpy as np
 from dip_lightning.data.formats.flat import check_page
 from dip_lightning.data.picture import LARGEST_AREA, Picture, picture_from_array
 from dip_lightning.errors import UserError
+from dip_lightning.names import counted
 
 __all__ = ["read", "write"]
 
@@ -53,7 +54,8 @@ def read(path: Path, page: int) -> Picture:
         notes.append(f"its axes {'x'.join(map(str, shape))} are taken for {bands} of {picture[0]}x{picture[1]} pixels")
     elif lead:
         notes.append(
-            f"its axes {'x'.join(map(str, shape))} are taken for {pages} pages of {picture[0]}x{picture[1]} pixels"
+            f"its axes {'x'.join(map(str, shape))} are taken for {counted(pages, 'page')} of "
+            f"{picture[0]}x{picture[1]} pixels"
         )
     stored = {"dtype": dtype, "fortran": fortran, "lead": lead, "banded": banded}
     return picture_from_array(
