@@ -59,6 +59,7 @@ def test_the_width_that_was_chosen_stands_in_the_record() -> None:
     assert result.summary["num_parameters"] == 152199
 
 
+@pytest.mark.slow
 def test_skips_are_wider_with_holes_and_little_noise_and_such_a_fit_goes_on(tmp_path: Path) -> None:
     mask = np.full((512, 512), 255, np.uint8)
     mask[::2] = 0

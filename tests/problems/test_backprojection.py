@@ -78,6 +78,7 @@ def test_samples_cannot_be_held_out_of_it(tiny_fit: Callable[..., FitResult]) ->
     assert set(voted.summary["stopping"]["abstained"]) >= {"holdout", "sure"}
 
 
+@pytest.mark.slow
 def test_where_no_other_rule_can_judge_it_one_that_shared_noise_deceives_is_better_than_none(
     tiny_fit: Callable[..., FitResult], tmp_path: Path
 ) -> None:

@@ -286,6 +286,7 @@ def test_of_single_seeds_one_sentence_tells_all_differences(tmp_path: Path) -> N
     assert told.endswith("dropout 0.1 +0.25; resunet, dropout 0.2 -0.50; resunet, dropout 0.3 +0.00")
 
 
+@pytest.mark.slow
 def test_fifty_settings_are_told_apart_in_the_page_and_a_part_of_them_is_drawn(tmp_path: Path) -> None:
     for index in range(50):
         run = write_run(tmp_path / "runs" / f"{index:02}", model="resunet", dropout=index / 100)
