@@ -251,7 +251,7 @@ def _is_repeated(run: Run, other: Run) -> bool:
 def _label(groups: list[Group]) -> None:
     """Name each group by its model and by the settings that are not usual for the model."""
     for group in groups:
-        model = group.runs[0].summary.get("model")
+        model = group.runs[0].summary["model"]
         alike = [other for other in groups if other.runs[0].summary["model"] == model]
         told = []
         for key, value in group.settings.items():

@@ -84,11 +84,9 @@ def make_rows(groups: list[Group]) -> list[dict[str, str]]:
             row[f"difference, {title}"] = "" if theirs is None or own is None else f"{own.mean - theirs:+.2f}"
         rows.append(row)
     # The paper's columns where the paper has something to say.
-    for title in [title for title in rows[0] if title.startswith(("paper, ", "difference, "))]:
-        if not any(row[title] for row in rows):
-            for row in rows:
-                del row[title]
-    return rows
+    optional = ("paper, ", "difference, ")
+    empty = {title for row in rows for title in row if title.startswith(optional) and not any(r[title] for r in rows)}
+    return [{title: cell for title, cell in row.items() if title not in empty} for row in rows]
 
 
 def _fall(group: Group) -> str:
