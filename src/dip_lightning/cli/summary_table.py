@@ -9,7 +9,7 @@ from rich.table import Table
 
 from dip_lightning.names import counted
 from dip_lightning.runs.checkpoint_file import find_checkpoint
-from dip_lightning.runs.record import CurveSummary, Summary
+from dip_lightning.runs.record import Summary, still_rises
 
 # In dB: less is rounding.
 _NEAR = 0.05
@@ -37,7 +37,7 @@ def print_summary(summary: Summary, run_folder: Path, console: Console | None = 
     for peak, title in ((summary["one_pass"], "peak, one-pass"), (summary["averaged"], "peak, averaged")):
         if peak is not None:
             widths = [str(peak["plateau_0.1db"]), str(peak["plateau_0.5db"])]
-            reached = f"{'≥ ' * _still_rises(summary, peak)}{peak['peak_psnr']:.2f}"
+            reached = f"{'≥ ' * still_rises(peak['peak_iteration'], summary['iterations'])}{peak['peak_psnr']:.2f}"
             table.add_row(title, reached, str(peak["peak_iteration"]), *widths)
     selected = summary["selected"]
     quality = "not measured" if selected["psnr"] is None else f"{selected['psnr']:.2f}"
@@ -69,7 +69,8 @@ def print_summary(summary: Summary, run_folder: Path, console: Console | None = 
         averaged, best = summary["averaged"], summary["selected"]["psnr"]
         above = averaged is not None and best is not None and best > averaged["peak_psnr"] + _NEAR
         what = "What the fit gave" if share or above else "The restored picture"
-        rising = " so far: it was still rising, and has no peak yet" * _still_rises(summary, averaged)
+        rises = averaged is not None and still_rises(averaged["peak_iteration"], summary["iterations"])
+        rising = " so far: it was still rising, and has no peak yet" if rises else ""
         told = f"{what} lies {max(gap, 0):.2f} dB below the peak of the averaged output{rising}."
         console.print(told, soft_wrap=True, highlight=False)
     for remark in summary["remarks"]:
@@ -81,11 +82,6 @@ def print_summary(summary: Summary, run_folder: Path, console: Console | None = 
     if summary["signal"] is not None and goes_on:
         command = f"dip resume={shlex.quote(str(run_folder))}"
         console.print(f"To go on: {escape(command)}", soft_wrap=True, highlight=False)
-
-
-def _still_rises(summary: Summary, peak: CurveSummary | None) -> bool:
-    """Whether an output was best at the last iteration: that is no peak yet."""
-    return peak is not None and peak["peak_iteration"] >= summary["iterations"] - 1
 
 
 def _precisions(summary: Summary) -> str:
@@ -106,7 +102,7 @@ def print_job(title: str, summary: Summary, run_folder: Path) -> None:
     parts = [f"{counted(summary['iterations'], 'iteration')} in {summary['seconds']:.1f} s"]
     if averaged is not None:
         best = f"{averaged['peak_psnr']:.2f} dB at {averaged['peak_iteration']}"
-        rises = _still_rises(summary, averaged)
+        rises = still_rises(averaged["peak_iteration"], summary["iterations"])
         parts.append(f"averaged output still rising, {best}" if rises else f"peak of the averaged output {best}")
     if selected["psnr"] is not None:
         parts.append(f"handed back {selected['psnr']:.2f} dB")

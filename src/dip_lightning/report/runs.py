@@ -17,7 +17,7 @@ from dip_lightning.errors import UserError
 from dip_lightning.names import printable
 from dip_lightning.report.pictures import PictureOfRun, name_pictures, short_name
 from dip_lightning.runs.curves_csv import read_curves
-from dip_lightning.runs.record import RECORD, TILE_FOLDERS, Summary, read_summary
+from dip_lightning.runs.record import RECORD, TILE_FOLDERS, Summary, read_summary, still_rises
 from dip_lightning.runs.status import status_of
 from dip_lightning.runs.sweep import read_sweep
 
@@ -70,8 +70,7 @@ class Run:
 
     def still_rising(self, output: str) -> bool:
         """Whether the PSNR of an output, ``"one_pass"`` say, was highest at the last iteration: that is no peak."""
-        peak, iterations = self.figure(output, "peak_iteration"), self.figure("iterations")
-        return peak is not None and iterations is not None and peak >= iterations - 1
+        return still_rises(self.figure(output, "peak_iteration"), self.figure("iterations"))
 
     def figure(self, *keys: str) -> float | None:
         """Return a number of the summary by its path, ``run.figure("averaged", "peak_psnr")``; None if absent."""

@@ -25,6 +25,7 @@ __all__ = [
     "TilesSummary",
     "is_worse",
     "read_summary",
+    "still_rises",
 ]
 
 # Under a run folder: its record.
@@ -246,3 +247,13 @@ def is_worse(summary: Summary) -> bool:
     if summary.get("gave_up"):  # it was to have more iterations, and what it had reached is no good
         return worse or summary["stopping"]["unsure"] is not None
     return worse and summary["iterations"] >= _FEWEST
+
+
+def still_rises(peak_iteration: float | None, iterations: float | None) -> bool:
+    """Tell whether an output was best at the last iteration: that is no peak yet.
+
+    Args:
+        peak_iteration: Where it was best, counted from 0; None where that was not measured.
+        iterations: How many were done.
+    """
+    return peak_iteration is not None and iterations is not None and peak_iteration >= iterations - 1
