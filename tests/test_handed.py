@@ -103,6 +103,7 @@ def test_a_file_of_pil_that_breaks_off_is_told(tmp_path: Path) -> None:
             r"image of shape 3x16x24, its channels first: expected \(H, W\) or \(H, W, C\); try n",
         ),
         (lambda: CHANNELS_FIRST[:1], "image of shape 1x16x24, its channels first"),
+        (lambda: CHANNELS_FIRST[[0, 1, 2, 0, 1, 2, 0]], "image of shape 7x16x24, its channels first"),
         (lambda: UNIT[None], r"an array of shape 1x16x24x3: expected \(H, W\)"),
         (lambda: UNIT * 255, r"image with floats from 0 to 255: expected floats in \[0, 1\]; divide them .*0,255"),
         (lambda: UNIT - 0.5, r"image with floats from -0.5 to 0.5: .*overrides=\['image.range=\[-0.5,0.5\]'\]"),

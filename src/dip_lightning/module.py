@@ -34,12 +34,14 @@ class Iterate:
         iteration: Which iteration, from 0.
         one_pass: f_θ(z) of this iteration, (1, C, H, W), detached.
         averaged: The moving average up to this iteration, set by ``OutputEMA``.
+        warm_average: The moving average that is handed back, whose memory grows at first; set by ``OutputEMA``.
         diverged: Whether the fit had left its course here, a bool tensor of shape (), set by ``DivergenceGuard``.
     """
 
     iteration: int
     one_pass: Tensor
     averaged: Tensor | None = None
+    warm_average: Tensor | None = None
     diverged: Tensor | None = None
 
 
@@ -128,7 +130,7 @@ class DeepImagePrior(pl.LightningModule):
     @property
     def output(self) -> Tensor:
         """The output of the present iteration that would be handed back, (1, C, H, W)."""
-        averaged = self.iterate.averaged if self.select == "averaged" else None
+        averaged = self.iterate.warm_average if self.select == "averaged" else None
         return self.iterate.one_pass if averaged is None else averaged
 
     def train_dataloader(self) -> DataLoader[int]:

@@ -13,8 +13,9 @@ from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
+from dip_lightning.config.early import check_early
 from dip_lightning.errors import JobsFailedError, UserError
 from dip_lightning.runs.sweep import Sweep, differing, job_names
 from dip_lightning.runs.written import check_sweep
@@ -69,11 +70,11 @@ class BlockSweeper(Sweeper):
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         jobs = self.make_jobs(parser, arguments)
         # A mistake in any of them shows before the first is run.
-        self.validate_batch_is_legal(jobs)
+        subfolders = [self._check(number, job) for number, job in enumerate(jobs)]
         folder = Path(self.config.hydra.sweep.dir)
-        check_sweep(folder, ())
+        check_sweep(folder, subfolders if self._names_folders() else ())
         folder.mkdir(parents=True, exist_ok=True)
-        jobs = self._named(jobs, parser, folder)
+        jobs = self._named(jobs, subfolders, parser, folder)
         OmegaConf.save(self.config, folder / "multirun.yaml")
         returned = self.launcher.launch(jobs, initial_job_idx=0)
         codes = [job.return_value for job in returned]
@@ -103,30 +104,52 @@ class BlockSweeper(Sweeper):
                 jobs.setdefault(tuple(sorted(job)), list(job))
         return list(jobs.values())
 
-    def _named(self, jobs: list[list[str]], parser: OverridesParser, folder: Path) -> list[list[str]]:
+    def _check(self, number: int, job: list[str]) -> str:
+        """Refuse a job that cannot be run; returns what its folder would be called if it were not given a name."""
+        assert self.config is not None
+        assert self.hydra_context is not None
+        cfg = self.hydra_context.config_loader.load_sweep_config(self.config, job)
+        with open_dict(cfg.hydra.job):
+            cfg.hydra.job.num, cfg.hydra.job.id = number, str(number)
+        subfolder = str(cfg.hydra.sweep.subdir)
+        with open_dict(cfg):
+            del cfg["hydra"]
+        check_early(cfg)
+        return subfolder
+
+    def _names_folders(self) -> bool:
+        """Whether the user has said what the folders of the jobs are called."""
+        assert self.config is not None
+        section = OmegaConf.to_container(self.config.hydra, resolve=False)
+        assert isinstance(section, dict)
+        given = any(line.startswith("hydra.sweep.subdir=") for line in section["overrides"]["hydra"])
+        return given or str(section["sweep"]["subdir"]) != _NUMBER
+
+    def _named(
+        self, jobs: list[list[str]], subfolders: list[str], parser: OverridesParser, folder: Path
+    ) -> list[list[str]]:
         """Give each job the name of its folder, and write down in the sweep's what tells the jobs apart.
 
         A sweep that was begun when jobs had numbers goes on with numbers, and one that was asked for other names has
         those.
         """
         assert self.config is not None
-        section = OmegaConf.to_container(self.config.hydra, resolve=False)
-        assert isinstance(section, dict)
-        own = str(section["sweep"]["subdir"])
-        if own != _NUMBER or any(line.startswith("hydra.sweep.subdir=") for line in section["overrides"]["hydra"]):
-            return jobs
         parsed = [{_key(override): override for override in parser.parse_overrides(job)} for job in jobs]
         texts = [{key: _text(override) for key, override in job.items()} for job in parsed]
         names, keys = job_names(texts), differing(texts)
-        if any(_is_of(folder / str(number), job) for number, job in enumerate(jobs)):
+        if self._names_folders():
+            names = subfolders
+        elif any(_is_of(folder / str(number), job) for number, job in enumerate(jobs)):
             names = [str(number) for number in range(len(jobs))]
         check_sweep(folder, names)
-        choices = section["runtime"]["choices"]  # what a job has of a group that only others choose from
+        choices = self.config.hydra.runtime.choices  # what a job has of a group that only others choose from
         settings = [
             {key: _value(job[key]) if key in job else choices[key] for key in keys if key in job or key in choices}
             for job in parsed
         ]
         Sweep(keys, dict(zip(names, settings, strict=True))).write(folder)
+        if self._names_folders():
+            return jobs
         return [[*job, f"hydra.sweep.subdir='{name}'"] for job, name in zip(jobs, names, strict=True)]
 
 

@@ -48,7 +48,8 @@ class Average(OutputEMA):
     def on_train_batch_end(  # type: ignore[override]
         self, trainer: pl.Trainer, pl_module: DeepImagePrior, *args: Any
     ) -> None:
-        pl_module.iterate.averaged = torch.full_like(pl_module.problem.observation, float(pl_module.iterate.iteration))
+        iterate = pl_module.iterate
+        iterate.warm_average = torch.full_like(pl_module.problem.observation, float(iterate.iteration))
 
 
 def run(

@@ -351,7 +351,7 @@ def test_a_network_that_died_early_begins_anew_with_a_smaller_learning_rate(
 
 
 def test_when_nothing_helps_the_best_picture_is_handed_back(fit_with: Callable[..., FitResult]) -> None:
-    result = fit_with(Fault({20}, "infinite input"), "precision=bf16", "callbacks.checkpoint=null")
+    result = fit_with(Fault({20}, "infinite input"), "precision=bf16", "callbacks.checkpoint=null", "alpha=growing")
     summary = result.summary
     assert [remedy.get("precision") for remedy in summary["remedies"] if "precision" in remedy] == ["fp32", "fp64"]
     assert summary["stopping"]["reason"] == "It diverged again and again; nothing helped."

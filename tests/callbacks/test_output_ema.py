@@ -19,6 +19,7 @@ class Recorder(pl.Callback):
     def __init__(self) -> None:
         self.one_pass: list[Tensor] = []
         self.averaged: list[Tensor] = []
+        self.warm: list[Tensor] = []
 
     def on_train_batch_end(  # type: ignore[override]
         self, trainer: pl.Trainer, pl_module: DeepImagePrior, *args: object
@@ -26,6 +27,8 @@ class Recorder(pl.Callback):
         self.one_pass.append(pl_module.iterate.one_pass.clone())
         assert pl_module.iterate.averaged is not None
         self.averaged.append(pl_module.iterate.averaged.clone())
+        assert pl_module.iterate.warm_average is not None
+        self.warm.append(pl_module.iterate.warm_average.clone())
 
 
 @pytest.mark.parametrize("alpha", [0.99, 0.5, 0.0, "growing"])
@@ -45,17 +48,27 @@ def test_the_average_follows_the_papers_recursion(alpha: float | str) -> None:
         enable_model_summary=False,
     )
     trainer.fit(module)
-    expected = recorder.one_pass[0].double()
-    for number, (image, averaged) in enumerate(zip(recorder.one_pass, recorder.averaged, strict=True), 1):
+    expected = warm = recorder.one_pass[0].double()
+    for number, image in enumerate(recorder.one_pass, 1):
         # A memory of a quarter of the iterations so far, and of one at least.
-        past = 1 - 1 / max(number / 4, 1) if isinstance(alpha, str) else alpha
-        if image is not recorder.one_pass[0]:
+        growing = 1 - 1 / max(number / 4, 1)
+        past = growing if isinstance(alpha, str) else alpha
+        if number > 1:
             expected = past * expected + (1 - past) * image.double()
+        warm = min(past, growing) * warm + (1 - min(past, growing)) * image.double()
         # float32 against float64: a few units in the last place.
-        np.testing.assert_allclose(averaged.double(), expected, atol=5e-7)
+        np.testing.assert_allclose(recorder.averaged[number - 1].double(), expected, atol=5e-7)
+        np.testing.assert_allclose(recorder.warm[number - 1].double(), warm, atol=5e-7)
     assert len(recorder.one_pass) == 8
     assert ema.average is not None
     assert torch.equal(ema.average, recorder.averaged[-1])
+    assert torch.equal(module.output, recorder.warm[-1])
+
+
+def test_a_checkpoint_from_before_the_growing_memory_goes_on() -> None:
+    ema, old = OutputEMA(), {"average": torch.ones(1, 1, 2, 2), "_empty": None}
+    ema.load_state_dict(old)
+    assert ema.warm_average is old["average"]
 
 
 def test_a_growing_memory_forgets_the_first_outputs_at_any_length() -> None:

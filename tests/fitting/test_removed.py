@@ -116,7 +116,7 @@ def test_a_fit_that_goes_well_raises_no_alarm() -> None:
 
 
 def test_a_fit_that_is_too_short_is_unsure(noisy: Path) -> None:
-    result = restore(noisy, iterations=150, overrides=[*SETTINGS, "stopping=none", "model.channels=16"])
+    result = restore(noisy, iterations=40, overrides=[*SETTINGS, "stopping=none", "model.channels=16"])
     assert "looks like picture" in str(result.summary["stopping"]["unsure"])
     assert any(remark.startswith("Unsure. What was removed is") for remark in result.summary["remarks"])
 

@@ -129,6 +129,7 @@ class Fit:
 
     one_pass: list[Tensor] = field(default_factory=list)
     averaged: list[Tensor] = field(default_factory=list)
+    handed_back: list[Tensor] = field(default_factory=list)
     loss: list[float] = field(default_factory=list)
 
 
@@ -146,8 +147,12 @@ def fit(network: nn.Module, inputs: list[Tensor], y: Tensor, lr: float = 0.01, a
                 v.mul_(0.999).add_(0.001 * g * g)
                 p -= lr * (m / (1 - 0.9 ** (i + 1))) / ((v / (1 - 0.999 ** (i + 1))).sqrt() + 1e-8)
             average = out if i == 0 else alpha * record.averaged[-1] + (1 - alpha) * out
+            # Its memory is a quarter of the iterations so far, one at least, and never longer than that of alpha.
+            past = min(alpha, 1 - 4 / max(i + 1, 4))
+            handed_back = out if i == 0 else past * record.handed_back[-1] + (1 - past) * out
         record.one_pass.append(out.detach())
         record.averaged.append(average.detach())
+        record.handed_back.append(handed_back.detach())
         record.loss.append(float(loss.detach()))
     return record
 

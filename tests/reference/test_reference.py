@@ -148,7 +148,7 @@ def test_es_wmv_ends_the_fit_and_picks_as_the_paper_says(lagged: bool, inputs: l
     picked = detected + 4 if lagged else detected
     chosen = select(module)
     assert chosen.iteration == picked
-    same(chosen.image, (expected.averaged if lagged else expected.one_pass)[picked])
+    same(chosen.image, (expected.handed_back if lagged else expected.one_pass)[picked])
 
 
 def test_a_fit_of_the_command_line_gives_them_too(inputs: list[Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,4 +164,4 @@ def test_a_fit_of_the_command_line_gives_them_too(inputs: list[Tensor], monkeypa
     network = with_weights(reference.UNet(4, 3, 8, 4, 2, residual=False), recorder.weights)
     expected = reference.fit(network, inputs, recorder.observation)
     same(result.curves["loss"], expected.loss)
-    same(result.output, expected.averaged[-1][0].permute(1, 2, 0))
+    same(result.output, expected.handed_back[-1][0].permute(1, 2, 0))

@@ -186,6 +186,14 @@ def test_a_difference_counts_when_it_exceeds_chance(runs: Path) -> None:
     assert "too few seeds" in alone
 
 
+def test_seeds_that_only_one_has_are_no_pairs(tmp_path: Path) -> None:
+    for seed in range(3):
+        write_run(tmp_path / f"one-{seed}", model="resunet", dropout=0.0, seed=seed, peak=30.0 + 0.01 * seed)
+        write_run(tmp_path / f"other-{seed}", model="resunet", dropout=0.2, seed=seed + 2, peak=31.0 + 0.01 * seed)
+    (told,) = compared(tmp_path)
+    assert told.endswith("with too few seeds (at least 3 that both have) it may be chance: resunet, dropout 0.2 +0.98")
+
+
 def write_pairs(folder: Path, differences: list[float], base: list[float], dropout: float = 0.2) -> None:
     for seed, (difference, peak) in enumerate(zip(differences, base, strict=True)):
         write_run(folder / f"base-{seed}", model="resunet", dropout=0.0, seed=seed, peak=peak)

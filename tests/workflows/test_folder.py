@@ -195,6 +195,10 @@ def test_clean_pictures_of_the_same_names_are_measured_against(dip: Dip, photos:
 def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no picture in"):
         find_pictures(tmp_path)
+    (tmp_path / "of a day").mkdir()
+    (tmp_path / "of a day" / "a.jpg").touch()
+    with pytest.raises(UserError, match=r"one folder at a time: try image.path='.*/of a day'$"):
+        find_pictures(tmp_path)
 
 
 def test_however_the_folder_is_spelled_it_is_the_same_command(dip: Dip, photos: Path, tmp_path: Path) -> None:

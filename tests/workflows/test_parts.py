@@ -30,7 +30,7 @@ def test_every_page_of_a_stack_is_restored_and_one_file_written(dip: Dip, tmp_pa
     for page in range(3):
         part = tmp_path / "run" / "parts" / f"page-{page}"
         assert np.array_equal(whole[page], read_image(part / "restored.tif").samples[:, :, 0])
-        assert json.loads((part / "summary.json").read_text())["remarks"][-2] == f"Page {page} of 3, from 0."
+        assert json.loads((part / "summary.json").read_text())["remarks"].count(f"Page {page} of 3, from 0.") == 1
     # Started again it finds them, does what is missing, and writes the same file.
     (tmp_path / "run" / "parts" / "page-1" / "summary.json").unlink()
     (tmp_path / "run" / "restored.tif").unlink()

@@ -160,6 +160,8 @@ def test_a_signal_in_the_last_iteration_interrupts_nothing(dip: Dip, tmp_path: P
     assert done.returncode in (0, 143)
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["signal"] is None
     assert "is finished" in dip("resume=run").err
+    # Of a folder of runs it names one.
+    refused(dip(f"resume={tmp_path}"), f"expected the folder of one run; try resume={tmp_path / 'run'}")
 
 
 def test_a_fit_that_was_killed_while_its_results_were_written_writes_them_again(

@@ -1,6 +1,7 @@
 """Sweeps that choose their jobs by what came of others: the sweeper of Optuna, where it is installed."""
 
 import pickle
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from hydra.plugins.launcher import Launcher
 
 from dip_lightning.errors import UserError
 from dip_lightning.runs.record import read_summary
+from dip_lightning.runs.sweep import read_sweep
 from tests.conftest import TINY_UNET, Outcome
 
 Dip = Callable[..., Outcome]
@@ -50,6 +52,11 @@ def test_the_best_job_has_the_highest_psnr(dip: Dip, tmp_path: Path, direction: 
     assert told.code == 0, told.err
     found = outcome_of(tmp_path / "sweep")
     assert set(found["best_params"]) == {"lr", "model.channels"}
+    # What TensorBoard and the lines of the jobs tell them apart by.
+    sweep = read_sweep(tmp_path / "sweep" / "3")
+    assert sweep is not None
+    assert sweep.differs == ["lr", "model.channels"]
+    assert re.search(r"^job 3 \(lr=[\d.e-]+ model.channels=[48]\): 6 iterations", told.out, re.MULTILINE)
     reached = psnr(tmp_path / "sweep")
     assert len(set(reached.values())) == 4
     assert found["best_value"] == pytest.approx(sign * max(reached.values()), abs=1e-9)

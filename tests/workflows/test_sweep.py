@@ -152,6 +152,22 @@ def test_a_folder_that_was_asked_for_is_the_folder_of_a_job(dip: Dip, tmp_path: 
     own = "hydra.sweep.subdir='of ${hydra.job.num}'"
     assert dip("-m", *TINY_UNET, "seed=1,2", "hydra.sweep.dir=sweep", own).code == 0
     assert sorted(path.parent.name for path in (tmp_path / "sweep").glob("*/summary.json")) == ["of 0", "of 1"]
+    # What another program has in such a folder is kept.
+    theirs = tmp_path / "other" / "of 1" / ".hydra" / "overrides.yaml"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("- mine\n")
+    refused = dip("-m", *TINY_UNET, "seed=1,2", "hydra.sweep.dir=other", own)
+    assert (refused.code, list((tmp_path / "other").iterdir())) == (2, [theirs.parents[1]])
+    assert "of 1/.hydra/overrides.yaml was not written by this sweep" in refused.err
+
+
+def test_a_mistake_in_any_job_is_told_before_the_first(dip: Dip, tmp_path: Path) -> None:
+    refused = dip("-m", *TINY_UNET, "seed=1,a", "hydra.sweep.dir=sweep")
+    assert (refused.code, refused.err) == (
+        2,
+        "dip: seed=a: expected a whole number of at least 0, at most 4294967295; try seed=0\n",
+    )
+    assert not (tmp_path / "sweep").exists()
 
 
 @pytest.mark.slow
@@ -160,7 +176,7 @@ def test_a_sweep_begun_under_numbers_goes_on(dip: Dip, tmp_path: Path) -> None:
     numbers = "hydra.sweep.subdir='${hydra.job.num}'"  # as it was before jobs had names
     assert dip(*command, numbers).code == 0
     (sweep,) = (tmp_path / "outputs" / "multirun").iterdir()
-    assert not (sweep / "sweep.json").exists()
+    (sweep / "sweep.json").unlink()
     (sweep / "2" / "summary.json").unlink()  # as if it had been killed
     before = [(sweep / job / "summary.json").stat().st_mtime_ns for job in "01"]
     outcome = dip(*command)
@@ -286,12 +302,12 @@ def test_a_job_leaves_nothing_to_the_next(dip: Dip, tmp_path: Path) -> None:
 )
 def test_other_launchers_do_the_same_sweep(launcher: list[str], tmp_path: Path) -> None:
     # In a process of its own: these launchers start further ones, which must find everything by themselves.
-    command = [sys.executable, "-m", "dip_lightning", "-m", *TINY_UNET, "dropout=1.5,0.1", *launcher]
+    command = [sys.executable, "-m", "dip_lightning", "-m", *TINY_UNET, "image.crop=9999,32", *launcher]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 2, done.stderr
     assert "1 of 2 jobs failed" in done.stderr
     assert "Traceback" not in done.stderr + done.stdout
-    assert [summary["dropout"] for summary in summaries(tmp_path / "outputs")] == [0.1]
+    assert [summary["width"] for summary in summaries(tmp_path / "outputs")] == [32]
     command = command[: -len(launcher)]
     again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     # Whoever launched them, they are the jobs of one sweep.

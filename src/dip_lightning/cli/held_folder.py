@@ -6,13 +6,15 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from dip_lightning.cli.seeking import check_measured, seeks
 from dip_lightning.config.paths import is_folder
 from dip_lightning.errors import UserError
 from dip_lightning.runs.lock import hold
+from dip_lightning.runs.sweep import Sweep
 from dip_lightning.runs.written import check_own, check_sought, note_sought
 
 __all__ = ["HoldRunFolder", "RefusedError", "released"]
@@ -57,15 +59,18 @@ class HoldRunFolder(Callback):
             RefusedError: The sweep seeks the best job, and has nothing to tell it by; or one whose sweeper is not ours,
                 which looks itself, would write over what is not its own.
         """
-        swept = {override.partition("=")[0].lstrip("+") for override in config.hydra.overrides.task if "," in override}
+        swept = _swept(config)
         if seeks(config.hydra) and not any(key.startswith(("image", "degradation")) for key in swept):
             try:
                 check_measured(config, config.hydra)
             except UserError as error:
                 raise RefusedError(error) from None
         if _is_of_others(config):
+            folder = Path(str(config.hydra.sweep.dir))
             try:
-                check_sought(Path(str(config.hydra.sweep.dir)))
+                check_sought(folder)
+                folder.mkdir(parents=True, exist_ok=True)
+                Sweep(swept, {}).write(folder)
             except UserError as error:
                 raise RefusedError(error) from None
             except OSError:  # Hydra will tell
@@ -76,6 +81,15 @@ class HoldRunFolder(Callback):
         if _is_of_others(config):
             with suppress(OSError):  # of a disk that is full now; the sweep has ended well
                 note_sought(Path(str(config.hydra.sweep.dir)))
+
+
+def _swept(config: DictConfig) -> list[str]:
+    """The settings that a sweep goes through, those of the configuration first."""
+    chosen = (OmegaConf.select(config.hydra.sweeper, key) for key in ("params", "search_space"))
+    keys = [str(key) for settings in chosen for key in settings or ()]
+    overrides = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
+    keys += [str(override.key_or_group) for override in overrides if override.is_sweep_override()]
+    return list(dict.fromkeys(keys))
 
 
 def _is_of_others(config: DictConfig) -> bool:

@@ -34,6 +34,7 @@ from dip_lightning.errors import JobsFailedError, UserError
 from dip_lightning.runs.left_over import remove_if_empty
 from dip_lightning.runs.lock import HeldError, hold
 from dip_lightning.runs.status import is_finished, read_status
+from dip_lightning.runs.sweep import read_sweep
 from dip_lightning.system.batch import is_requeued
 from dip_lightning.system.output import open_what_is_closed, tolerate_broken_output
 
@@ -251,7 +252,11 @@ def _fit_or_go_on(cfg: DictConfig, run_folder: Path, sweep: HydraConf | None) ->
 def _job_title(sweep: HydraConf) -> str:
     """The number of a job, and what tells it from the others."""
     number, name = str(sweep.job.num), Path(sweep.sweep.subdir).name
-    return f"job {number} ({sweep.job.override_dirname.replace(',', ' ') if name == number else name})"
+    if name == number:
+        told = read_sweep(Path(sweep.sweep.dir) / name)
+        own = [one for one in sweep.overrides.task if told is None or one.partition("=")[0] in told.differs]
+        name = " ".join(own)
+    return f"job {number} ({name})"
 
 
 def _one_after_another(hydra_config: HydraConf) -> bool:

@@ -48,31 +48,10 @@ def print_summary(summary: Summary, run_folder: Path, console: Console | None = 
     if lost is not None:
         table.add_row("of it, what was lost", f"{lost:.2f}", "", "", "")
     console.print(table)
-    seconds, compiling = summary["seconds"], summary.get("seconds_compiling", 0)
-    fits, tiles = "", summary.get("tiles")
-    if tiles is not None:
-        fits = f"{counted(tiles['done'], 'tile')} of "
-        chose = " besides those that chose the iteration" if summary["stopping"]["picks"] else ""
-        each = f"{summary['seconds_per_iteration']:.3f} s each of a tile{chose}"
-    else:
-        each = f"{summary['seconds_per_iteration']:.3f} s each"
-    each += f" after {compiling:.1f} s of compiling" if compiling else ""
-    console.print(
-        f"{fits}{counted(summary['iterations'], 'iteration')} in {seconds:.1f} s ({each}), "
-        f"{_precisions(summary)} on {escape(summary['device'])}. {summary['stopping']['reason']}",
-        soft_wrap=True,
-        highlight=False,
-    )
-    gap = summary["stopping"]["gap_db"]
-    if gap is not None:
-        # Known pixels that are handed back as they were raise the picture, not the fit.
-        averaged, best = summary["averaged"], summary["selected"]["psnr"]
-        above = averaged is not None and best is not None and best > averaged["peak_psnr"] + _NEAR
-        what = "What the fit gave" if share or above else "The restored picture"
-        rises = averaged is not None and still_rises(averaged["peak_iteration"], summary["iterations"])
-        rising = " so far: it was still rising, and has no peak yet" if rises else ""
-        told = f"{what} lies {max(gap, 0):.2f} dB below the peak of the averaged output{rising}."
-        console.print(told, soft_wrap=True, highlight=False)
+    told = f"{_work(summary)}, {_precisions(summary)} on {escape(summary['device'])}. {summary['stopping']['reason']}"
+    console.print(told, soft_wrap=True, highlight=False)
+    if summary["stopping"]["gap_db"] is not None:
+        console.print(_distance(summary, summary["stopping"]["gap_db"]), soft_wrap=True, highlight=False)
     for remark in summary["remarks"]:
         console.print(f"Note: {escape(remark)}", soft_wrap=True, highlight=False)
     if summary["restores"]:
@@ -82,6 +61,34 @@ def print_summary(summary: Summary, run_folder: Path, console: Console | None = 
     if summary["signal"] is not None and goes_on:
         command = f"dip resume={shlex.quote(str(run_folder))}"
         console.print(f"To go on: {escape(command)}", soft_wrap=True, highlight=False)
+
+
+def _work(summary: Summary) -> str:
+    """How much was done, and how fast."""
+    seconds, compiling = summary["seconds"], summary.get("seconds_compiling", 0)
+    fits, tiles = "", summary.get("tiles")
+    each = f"{summary['seconds_per_iteration']:.3f} s each"
+    if tiles is not None:
+        if not tiles["done"]:
+            return f"No tile was finished in {seconds:.1f} s"
+        fits = f"{counted(tiles['done'], 'tile')} of "
+        each += " of a tile" + (" besides those that chose the iteration" if summary["stopping"]["picks"] else "")
+    each += f" after {compiling:.1f} s of compiling" if compiling else ""
+    return f"{fits}{counted(summary['iterations'], 'iteration')} in {seconds:.1f} s ({each})"
+
+
+def _distance(summary: Summary, gap: float) -> str:
+    """How far what is handed back lies from the best averaged output."""
+    # Known pixels that are handed back as they were raise the picture, not the fit.
+    averaged, best = summary["averaged"], summary["selected"]["psnr"]
+    raised = averaged is not None and best is not None and best > averaged["peak_psnr"] + _NEAR
+    mixed = summary["selected"].get("nonlocal_means", 0.0)
+    # The average that is handed back of a short fit is a better one than that of the curves.
+    far = f"{-gap:.2f} dB above" if gap < -_NEAR else f"{max(gap, 0):.2f} dB below"
+    what = "What the fit gave" if mixed or (raised and gap >= -_NEAR) else "The restored picture"
+    rises = averaged is not None and still_rises(averaged["peak_iteration"], summary["iterations"])
+    rising = " so far: it was still rising, and has no peak yet" if rises else ""
+    return f"{what} lies {far} the peak of the averaged output{rising}."
 
 
 def _precisions(summary: Summary) -> str:

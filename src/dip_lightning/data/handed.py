@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from dip_lightning.data.loading import SMALLEST_SIDE
 from dip_lightning.data.picture import Picture
 from dip_lightning.errors import UserError
 
@@ -107,7 +108,7 @@ def read_handed(name: str, given: object, *, any_range: bool) -> tuple[NDArray[n
     if not isinstance(given, np.ndarray):
         expected = "an array, a tensor, a PIL picture or a path"
         raise UserError(f"{name} of type {type(given).__name__}", expected, "try numpy.asarray on it")
-    if given.ndim == 3 and given.shape[0] in _COLOURS and given.shape[0] < given.shape[1] and given.shape[2] > 4:
+    if given.ndim == 3 and given.shape[0] < min(SMALLEST_SIDE, given.shape[1]) and given.shape[2] > 4:
         problem = f"{name} of shape {_told(given.shape)}, its channels first"
         raise UserError(problem, "(H, W) or (H, W, C)", "try numpy.moveaxis(image, 0, -1), or a torch tensor")
     return given, Form(_is_unit(name, given, any_range))

@@ -33,11 +33,11 @@ from dip_lightning.errors import UserError
 if TYPE_CHECKING:
     from dip_lightning.problems.operators.operator import Operator
 
-__all__ = ["load_observation"]
+__all__ = ["SMALLEST_SIDE", "load_observation"]
 
 Source = str | Path | NDArray[np.generic]
 
-_SMALLEST_SIDE = 8
+SMALLEST_SIDE = 8
 
 # The share of known samples from which one that is mixed of several counts as known; the rest is rounding.
 _WHOLLY = 0.999
@@ -154,10 +154,10 @@ def _of_clean_alone(path: Source, clean: Source | None) -> tuple[Source, Source 
 
 
 def _check_side(picture: Picture) -> None:
-    if min(picture.height, picture.width) < _SMALLEST_SIDE:
+    if min(picture.height, picture.width) < SMALLEST_SIDE:
         raise UserError(
             f"a picture of {picture.height}x{picture.width} pixels",
-            f"at least {_SMALLEST_SIDE} on each side",
+            f"at least {SMALLEST_SIDE} on each side",
             "use a larger part of it",
         )
 

@@ -200,8 +200,8 @@ def _kept_images(fit: Fit) -> tuple[int, int]:
     samples = math.prod(fit.module.problem.shape)
     windows = [rule for rule in rules if isinstance(rule, WindowedVariance)]
     window = sum(rule.window * min(rule.max_samples, samples) for rule in windows)
-    # One-pass and averaged output, the guard's, one in the making; for each rule its pick and what it compares with.
-    return 4 + 3 * len(rules), window
+    # One-pass and averaged output, twice, the guard's, one in the making; for each rule its pick and what it compares.
+    return 5 + 3 * len(rules), window
 
 
 def check_memory(fit: Fit) -> MemoryEstimate:

@@ -27,19 +27,21 @@ def tell_course(fit: Fit) -> Iterator[str]:
 
 
 def tell_averaging(fit: Fit, iteration: int) -> Iterator[str]:
-    """What the user should know of how much the averaged output has averaged.
+    """What the user should know of how much the averaged output whose PSNR is recorded has averaged.
 
     Args:
         fit: A finished fit.
         iteration: Which iteration's output is handed back.
     """
     ema = fit.find(OutputEMA)
-    if fit.settings.select == "averaged" and ema is not None and (ema.alpha or 0) ** iteration > 0.05:
-        share = f"{(ema.alpha or 0) ** iteration:.0%}"
-        remedy = "a smaller alpha, or select=one_pass"
-        if iteration + 1 == fit.data.iterations:
-            remedy = f"more iterations, {remedy}"
-        yield f"{share} of the averaged output is still the first, meaningless one: use {remedy}."
+    if fit.module.problem.clean is None or fit.settings.select != "averaged" or ema is None:
+        return
+    left = (ema.alpha or 0) ** iteration
+    if left > 0.05:
+        yield (
+            f"{left:.0%} of the averaged output that the curves are of is still the first, meaningless one "
+            f"(alpha={ema.alpha:g}); what is handed back averages without it."
+        )
 
 
 def tell_beyond(observation: Observation) -> Iterator[str]:

@@ -74,6 +74,6 @@ def last_outputs(module: DeepImagePrior) -> dict[str, Tensor]:
         one_pass = one_pass if guard.last_good_output is None else guard.last_good_output
     last = {"one_pass": one_pass}
     ema = find_callback(module.trainer, OutputEMA)
-    if ema is not None and ema.average is not None:
-        last["averaged"] = ema.average
+    if ema is not None and ema.warm_average is not None:
+        last["averaged"] = ema.warm_average
     return last

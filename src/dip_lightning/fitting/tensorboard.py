@@ -151,7 +151,7 @@ def _named(sweep: Sweep, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _of_sweep(sweep: Sweep, run_folder: Path, resolved: Mapping[str, Any]) -> dict[str, Any]:
     """What a job has of the settings that differ; without those that its network lacks."""
-    own, composed = sweep.jobs[run_folder.resolve().name], flatten(resolved)
+    own, composed = sweep.jobs.get(run_folder.resolve().name, {}), flatten(resolved)
 
     def found() -> Iterator[tuple[str, Any]]:
         for key in sweep.differs:

@@ -19,23 +19,21 @@ class _Difference:
 
     Attributes:
         mean: In dB.
-        error: Its standard error; None where there are too few seeds.
-        freedom: Student's degrees of freedom.
-        count: What the error is from, in words.
+        error: Its standard error; None where there are too few pairs.
+        pairs: How many seeds both have.
     """
 
     mean: float
     error: float | None
-    freedom: float
-    count: str
+    pairs: int
 
 
 def compare_groups(groups: list[Group]) -> list[str]:
     """Say of each group whether its averaged peak differs from the baseline's by more than chance.
 
-    Seeds that both have are paired, since both networks then see the same noise: Student's paired test. Without at
-    least three such pairs, Welch's test, with three seeds on both sides. The quantile is corrected for the number of
-    comparisons (Bonferroni). Runs whose output was still rising at the end have no peak, and are left out.
+    Seeds that both have are paired, since both networks then see the same noise: Student's paired test, from three
+    pairs on. The quantile is corrected for the number of comparisons (Bonferroni). Runs whose output was still rising
+    at the end have no peak, and are left out.
 
     Args:
         groups: Runs that belong together.
@@ -58,15 +56,15 @@ def compare_groups(groups: list[Group]) -> list[str]:
         if difference.error is None:
             few.append(f"{label} {difference.mean:+.2f}")
             continue
-        margin = _quantile(1 - _ERROR_RATE / (2 * judged), difference.freedom) * difference.error
+        margin = _quantile(1 - _ERROR_RATE / (2 * judged), difference.pairs - 1) * difference.error
         verdict = "exceeds" if abs(difference.mean) > margin else "does not exceed"
         told.append(
-            f"{label} against {base.label}: {difference.mean:+.2f} dB averaged ({difference.count}), which {verdict} "
-            f"the {margin:.2f} dB that chance may give"
+            f"{label} against {base.label}: {difference.mean:+.2f} dB averaged ({difference.pairs} pairs of seeds), "
+            f"which {verdict} the {margin:.2f} dB that chance may give"
         )
     if few:
         told.append(
-            f"against {base.label}, dB averaged, but with too few seeds (at least {_FEWEST} on both sides) it may be "
+            f"against {base.label}, dB averaged, but with too few seeds (at least {_FEWEST} that both have) it may be "
             f"chance: {'; '.join(few)}"
         )
     return told
@@ -94,20 +92,12 @@ def _without_peak(group: Group) -> str:
 def _difference(peaks: dict[int, list[float]], base: dict[int, list[float]]) -> _Difference:
     pairs = [fmean(peaks[seed]) - fmean(base[seed]) for seed in sorted(peaks.keys() & base.keys())]
     if len(pairs) >= _FEWEST:
-        error = stdev(pairs) / math.sqrt(len(pairs))
-        return _Difference(fmean(pairs), error, len(pairs) - 1, f"{len(pairs)} pairs of seeds")
-    sides = [[value for values in side.values() for value in values] for side in (peaks, base)]
-    mean = fmean(sides[0]) - fmean(sides[1])
-    if min(map(len, sides)) < _FEWEST:
-        return _Difference(mean, None, 0, "")
-    shares = [stdev(side) ** 2 / len(side) for side in sides]
-    # Welch & Satterthwaite; without any spread nothing is left to chance.
-    below = sum(share**2 / (len(side) - 1) for share, side in zip(shares, sides, strict=True))
-    freedom = sum(shares) ** 2 / below if below > 0 else 1.0
-    return _Difference(mean, math.sqrt(sum(shares)), freedom, f"{len(sides[0])} and {len(sides[1])} seeds")
+        return _Difference(fmean(pairs), stdev(pairs) / math.sqrt(len(pairs)), len(pairs))
+    ours, theirs = (fmean(value for values in side.values() for value in values) for side in (peaks, base))
+    return _Difference(fmean(pairs) if pairs else ours - theirs, None, len(pairs))
 
 
-def _quantile(probability: float, freedom: float) -> float:
+def _quantile(probability: float, freedom: int) -> float:
     """Student's quantile."""
     from scipy import stats  # here: it takes a while to load, and not every report compares
 

@@ -129,7 +129,8 @@ def find_runs(paths: Iterable[Path]) -> list[Run]:
 def _place_in_sweep(folder: Path) -> tuple[Path, int, Path]:
     """What sorts runs by their paths, but those of a sweep by their place in it."""
     sweep = read_sweep(folder)
-    return folder.parent, 0 if sweep is None else list(sweep.jobs).index(folder.resolve().name), folder
+    names = [] if sweep is None else list(sweep.jobs)
+    return folder.parent, names.index(folder.resolve().name) if names else 0, folder
 
 
 def _is_of_a_tile(record: Path) -> bool:

@@ -25,7 +25,8 @@ class Sweep:
 
     Attributes:
         differs: The settings that are not the same in all jobs, in the order of the command line.
-        jobs: For each run folder, by its name and in the order of the jobs, what the job sets of those.
+        jobs: For each run folder, by its name and in the order of the jobs, what the job sets of those. None are named
+            where a sweeper chooses the next job by what came of others; every folder in the sweep's is a job then.
     """
 
     differs: list[str]
@@ -53,7 +54,7 @@ def read_sweep(run_folder: Path) -> Sweep | None:
         sweep = Sweep([str(key) for key in content["differs"]], {str(n): dict(s) for n, s in content["jobs"].items()})
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return sweep if run_folder.name in sweep.jobs else None
+    return sweep if not sweep.jobs or run_folder.name in sweep.jobs else None
 
 
 def differing(jobs: Sequence[Mapping[str, Hashable]]) -> list[str]:

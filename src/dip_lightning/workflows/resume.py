@@ -13,7 +13,7 @@ from dip_lightning.data import SAMPLE_PREFIX
 from dip_lightning.errors import UserError
 from dip_lightning.fitting.fit import FitResult
 from dip_lightning.runs.checkpoint_file import FOLDER, CheckpointContent, find_checkpoint, read_checkpoint
-from dip_lightning.runs.record import TILE_FOLDERS, read_summary
+from dip_lightning.runs.record import RECORD, TILE_FOLDERS, read_summary
 from dip_lightning.runs.status import RunStatus, read_status
 from dip_lightning.workflows.restore import fit
 
@@ -114,8 +114,7 @@ def _read_composed(run_folder: Path) -> tuple[DictConfig, str]:
     """Read the configuration of a run without a checkpoint, and the folder that it was started in."""
     path = run_folder / ".hydra" / "config.yaml"
     if not path.is_file():
-        below = sorted(found.parent for found in run_folder.glob(f"*/{FOLDER}"))
-        remedy = f"try resume={below[0]}" if below else "begin the fit anew"
+        remedy = _way_below(run_folder)
         raise UserError(f"{run_folder} has neither {FOLDER}/ nor .hydra/", "the folder of one run", remedy)
     register_resolvers()
     cfg = OmegaConf.load(path)
@@ -126,6 +125,19 @@ def _read_composed(run_folder: Path) -> tuple[DictConfig, str]:
     launched = path.with_name("hydra.yaml")
     started_in = OmegaConf.select(OmegaConf.load(launched), "hydra.runtime.cwd") if launched.is_file() else None
     return cfg, str(started_in or ".")
+
+
+def _way_below(folder: Path) -> str:
+    """Name the latest run in a folder of runs, such as outputs/."""
+    found = [
+        path.parent
+        for depth in ("*", "*/*", "*/*/*")
+        for kind in (FOLDER, RECORD)
+        for path in folder.glob(f"{depth}/{kind}")
+    ]
+    if not found:
+        return "name the one that the line 'Run folder' of the run told"
+    return f"try resume={shlex.quote(str(max(found, key=lambda run: run.stat().st_mtime)))}"
 
 
 def _find_picture(state: CheckpointContent, name: str, run_folder: Path) -> str | Path | None:
