@@ -159,6 +159,7 @@ STEPS: dict[str, tuple[Any, str]] = {
     "optimizer.eps": (1e-3, "adam"),
     "optimizer.weight_decay": (0.3, "adamw"),
     "optimizer.momentum": (0.1, "sgd"),
+    "optimizer.precondition_frequency": (3, "soap"),
     "optimizer.nesterov": (True, "sgd"),
     "optimizer.max_iter": (7, "lbfgs"),
     "optimizer.history_size": (3, "lbfgs"),

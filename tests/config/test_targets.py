@@ -37,6 +37,8 @@ HOSTILE = [
     "torch.optim.lr_scheduler.Tensor",
     "torch.optim.lr_scheduler.partial",
     "pytorch_lightning.Trainer.fit",
+    "pytorch_optimizer.load_optimizer",
+    "pytorch_optimizer.Lookahead",  # of this package one class alone
 ]
 
 

@@ -97,6 +97,7 @@ def test_skips_are_wider_with_holes_and_little_noise_and_such_a_fit_goes_on(tmp_
         (["problem=super_resolution", "degradation.sigma=25"], [0.9, 0.999]),
         (["experiment=ulyanov_kate", "problem=denoise", "model.skip_channels=2", "iterations=2"], [0.9, 0.999]),
         (["optimizer=sgd"], None),
+        (["optimizer=soap"], [0.95, 0.95]),
     ],
 )
 def test_adam_forgets_as_suits_the_problem(settings: list[str], betas: list[float] | None) -> None:
@@ -109,6 +110,7 @@ def test_adam_forgets_as_suits_the_problem(settings: list[str], betas: list[floa
     [
         ([], 50),
         (["stopping=wmv"], 50),
+        (["optimizer=soap"], 50),
         (["optimizer=adam"], 100),
         (["optimizer=adam", "optimizer.betas=[0.9,0.9]"], 50),
         (["optimizer=sgd"], 100),

@@ -1,5 +1,6 @@
 """What torch looks at only when it takes a step is told before the fit, in one line."""
 
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +26,19 @@ def test_settings_that_no_step_can_be_taken_with(
     assert told.code == 2
     (line,) = told.err.strip().splitlines()
     assert said in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_its_package_soap_names_what_to_install(
+    dip: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    told = dip(*TINY_UNET, "optimizer=soap", "hydra.run.dir=run")
+    assert (told.code, told.err.strip()) == (
+        2,
+        "dip: SOAP without the package pytorch-optimizer: expected the extra that brings it; "
+        "pip install 'dip-lightning[soap]'",
+    )
     assert not (tmp_path / "run").exists()
 
 

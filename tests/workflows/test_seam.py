@@ -12,6 +12,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from PIL import Image
+from pytorch_optimizer import SOAP
 
 from dip_lightning import DeepImagePrior, FitResult, Problem, UserError, restore
 from dip_lightning.callbacks import Checkpoint, DivergenceGuard
@@ -92,12 +93,13 @@ def cut_off(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             "precision=bf16",
         ],
         [*UNET, *RULES, "optimizer=lbfgs", "lr=0.5", "optimizer.max_iter=2", "regularizers=tv"],
+        [*UNET, *RULES, "optimizer=soap", "optimizer.precondition_frequency=3", "scheduler=step"],
         [
             *(*UNET, "stopping=none", "scheduler=step", "scheduler.step_size=5", "lr=0.1"),
             *("callbacks.divergence_guard.max_drop_db=0.01", "callbacks.divergence_guard.max_restores=2"),
         ],
     ],
-    ids=["decoder", "downsample", "both", "plateau", "lbfgs", "remedies"],
+    ids=["decoder", "downsample", "both", "plateau", "lbfgs", "soap", "remedies"],
 )
 def test_a_fit_that_was_cut_off_goes_on_to_the_same_result_to_the_last_bit(
     cut_off: Callable[..., None], tmp_path: Path, overrides: list[str]
@@ -343,12 +345,13 @@ def test_a_remedy_stands_where_the_loss_decides(least: float) -> None:
     assert noted.rates[12:] == pytest.approx([min(least, 0.0025)] * 18)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "lbfgs"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "lbfgs", "soap"])
 def test_spoiled_weights_are_restored_whatever_the_optimiser(optimizer: str) -> None:
     makers: dict[str, Any] = {
         "sgd": lambda tensors: torch.optim.SGD(tensors, lr=1, momentum=0.9),
         "adamw": lambda tensors: torch.optim.AdamW(tensors, lr=0.01),
         "lbfgs": lambda tensors: torch.optim.LBFGS(tensors, lr=0.5, max_iter=3),
+        "soap": lambda tensors: SOAP(tensors, lr=0.01, precondition_frequency=2),
     }
     guard = DivergenceGuard(snapshot_every=2)
     module = fit_own(
@@ -361,7 +364,7 @@ def test_spoiled_weights_are_restored_whatever_the_optimiser(optimizer: str) -> 
     assert losses[-1] < losses[0]
 
 
-@pytest.mark.parametrize("group", ["sgd", "adamw", "lbfgs"])
+@pytest.mark.parametrize("group", ["sgd", "adamw", "lbfgs", "soap"])
 def test_an_optimizer_is_built_with_the_learning_rate(tiny_fit: Callable[..., FitResult], group: str) -> None:
     curves = [tiny_fit(f"optimizer={group}", f"lr={lr}", "iterations=5").curves["loss"] for lr in (1e-9, 0.1)]
     assert np.ptp(curves[0]) < np.ptp(curves[1])

@@ -10,11 +10,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from dip_lightning.callbacks.time_left import TimeLeft
+from dip_lightning.callbacks.time_left import TimeLeft, is_soap
 from dip_lightning.checks import check_flag, check_number
 from dip_lightning.curves import Curves
 from dip_lightning.module import DeepImagePrior
 from dip_lightning.names import counted
+from dip_lightning.problems import Identity
 from dip_lightning.system.output import tolerant
 
 __all__ = ["FitProgress"]
@@ -151,7 +152,11 @@ class FitProgress(ProgressBar):
 def _faster(pl_module: DeepImagePrior) -> str:
     """Name what would be faster than this fit."""
     height, width = pl_module.problem.shape[-2:]
-    ways = ["half the resolution, model=leanunet"] if pl_module.prior.z.shape[-2:] == (height, width) else []
+    problem = pl_module.problem
+    # Tried to denoise alone, and on a CPU, where many small matrices cost little.
+    suits_soap = isinstance(problem.operator, Identity) and not problem.shares_noise and pl_module.device.type == "cpu"
+    ways = ["fewer iterations, optimizer=soap"] if suits_soap and not is_soap(pl_module.trainer) else []
+    ways += ["half the resolution, model=leanunet"] if pl_module.prior.z.shape[-2:] == (height, width) else []
     part, copy = (1 << max((side - 1).bit_length() - 1, 0) for side in (min(height, width), max(height, width)))
     ways += [f"a part, image.crop={min(part, _PART)}", f"a smaller copy, image.size={min(copy, _COPY)}", "a GPU"]
     return "; ".join(ways)

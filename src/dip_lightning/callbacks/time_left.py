@@ -11,7 +11,12 @@ from dip_lightning.data.noise_level import iterations_for
 from dip_lightning.module import DeepImagePrior
 from dip_lightning.system.duration import duration
 
-__all__ = ["TimeLeft"]
+__all__ = ["TimeLeft", "is_soap"]
+
+
+# The iterations of a fit with SOAP for one of the default's: a third at 256×256, two thirds at 128×128 (measured, see
+# docs/results/width.md).
+_SHARE_OF_SOAP = 0.5
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,8 @@ class TimeLeft:
         if not stops or sigma is None:
             return cls(most, most)
         pixels = math.prod(module.problem.shape[1:])
-        return cls(min(most, round(likely_share(pixels) * iterations_for(sigma))), most)
+        sooner = _SHARE_OF_SOAP if is_soap(trainer) else 1.0
+        return cls(min(most, round(sooner * likely_share(pixels) * iterations_for(sigma))), most)
 
     def describe(self, done: int, speed: float) -> str:
         """Say how much time is left: ``"likely 2 min, at most 9 min left"``.
@@ -53,3 +59,8 @@ class TimeLeft:
         if not 0 < likely < most:
             return f"{duration(most / speed)} left"
         return f"likely {duration(likely / speed)}, at most {duration(most / speed)} left"
+
+
+def is_soap(trainer: pl.Trainer) -> bool:
+    """Whether the optimiser of a fit is SOAP, which needs fewer iterations."""
+    return any(type(optimizer).__name__ == "SOAP" for optimizer in trainer.optimizers)

@@ -16,10 +16,16 @@ _ROOMS = (
     ("dip_lightning", None),
     ("torch.optim.lr_scheduler", "LRScheduler"),
     ("torch.optim", "Optimizer"),
+    # One class alone of a package that has many: what is built of it is known.
+    ("pytorch_optimizer.optimizer.soap", "SOAP"),
     ("pytorch_lightning.callbacks", "Callback"),
     ("pytorch_lightning.loggers", "Logger"),
     ("pytorch_lightning.profilers", "Profiler"),
 )
+
+
+# Classes that are usually named by a shorter name, and where they are defined.
+_REEXPORTED = {"pytorch_optimizer.SOAP": "pytorch_optimizer.optimizer.soap.SOAP"}
 
 
 def find_target(target: Any) -> Callable[..., Any]:
@@ -39,7 +45,7 @@ def find_target(target: Any) -> Callable[..., Any]:
             return found
     elif isinstance(target, str) and all(part and not part.startswith("_") for part in target.split(".")):
         for room, base in _ROOMS:
-            kind = _locate(target) if _lies_in(target, room) else None
+            kind = _locate(target) if _lies_in(_REEXPORTED.get(target, target), room) else None
             if not inspect.isclass(kind) or not _lies_in(kind.__module__, room):
                 continue
             if base is None or issubclass(kind, getattr(import_module(room), base)):

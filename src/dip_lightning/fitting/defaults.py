@@ -83,13 +83,16 @@ def defaults_for(operator: object, observation: Observation) -> Defaults:
 
 
 def may_forget(cfg: DictConfig, own: Own) -> bool:
-    """Whether the optimiser is the Adam that forgets sooner, in a problem that this one suits.
+    """Whether the optimiser is the Adam that forgets sooner, in a problem that this one suits; or SOAP, sooner still.
 
     Args:
         cfg: The composed configuration, in which it is left open or said.
         own: An optimiser of one's own, which is another.
     """
-    return own.optimizer is None and cfg.optimizer.get("betas", ()) in (None, list(_FORGETFUL))
+    if own.optimizer is not None:
+        return False
+    is_soap = str(cfg.optimizer.get("_target_")).endswith(".SOAP")
+    return is_soap or cfg.optimizer.get("betas", ()) in (None, list(_FORGETFUL))
 
 
 def suited_iterations(operator: object, observation: Observation, *, forgets: bool = True) -> int:

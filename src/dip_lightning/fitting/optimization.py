@@ -1,5 +1,6 @@
 """What takes the steps of a fit, and how long they are: from the configuration, tried before the fit."""
 
+import importlib.util
 from functools import partial
 from typing import Any
 
@@ -38,6 +39,7 @@ def optimizer_factory(
     # the gradients of one in a mixed precision.
     if cfg.optimizer.get("_target_") is None:
         raise UserError("optimizer=other alone", "its class", "try +optimizer._target_=torch.optim.RAdam")
+    _check_installed(str(cfg.optimizer.get("_target_")))
     kind = str(cfg.optimizer.get("_target_")).removeprefix("torch.optim.")
     if kind == "LBFGS" and precision.lightning == "16-mixed":
         raise UserError("optimizer=lbfgs with precision=fp16", "another of the two", "try precision=bf16")
@@ -50,6 +52,13 @@ def optimizer_factory(
     make = build_factory(cfg.optimizer, torch.optim.Optimizer, **options)
     _try_steps(make, None, str(cfg.optimizer.get("_target_")))
     return make
+
+
+def _check_installed(target: str) -> None:
+    """Refuse an optimiser whose package is an extra that is not there."""
+    if target.startswith("pytorch_optimizer.") and importlib.util.find_spec("pytorch_optimizer") is None:
+        problem = f"{target.rpartition('.')[2]} without the package pytorch-optimizer"
+        raise UserError(problem, "the extra that brings it", "pip install 'dip-lightning[soap]'")
 
 
 def scheduler_factory(cfg: DictConfig, iterations: int) -> SchedulerFactory | None:
