@@ -194,6 +194,10 @@ def test_a_short_fit_says_so(tiny_fit: Callable[..., FitResult]) -> None:
     assert any("worse than the noisy one" in remark for remark in remarks)
     assert any("95% of the averaged output" in remark for remark in remarks)  # 0.99 ** 5
     assert not any("averaged" in remark for remark in tiny_fit("alpha=0.1").summary["remarks"])
+    # After one iteration nothing but the first output is left, and with a growing memory nothing is to be said of it.
+    assert any("100% of the averaged output" in remark for remark in tiny_fit("iterations=1").summary["remarks"])
+    growing = tiny_fit("iterations=1", "alpha=growing").summary["remarks"]
+    assert not any("averaged" in remark for remark in growing)
 
 
 @pytest.mark.parametrize(("sigma", "expected"), [(2, 1 / 30), (15, 1 / 30), (25, 1 / 30), (50, 1 / 20)])

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -87,8 +88,17 @@ def test_names_are_different_and_fit_for_files(jobs: list[dict[str, str]]) -> No
 def test_a_run_finds_its_sweep_and_no_other(tmp_path: Path) -> None:
     sweep = Sweep(["model"], {"model=unet": {"model": "unet"}, "model=resnet": {"model": "resnet"}})
     sweep.write(tmp_path)
-    assert read_sweep(tmp_path / "model=unet") == sweep
+    assert read_sweep(tmp_path / "model=unet") == replace(sweep, name="model=unet")
     assert read_sweep(tmp_path / "another") is None
     assert read_sweep(tmp_path / "model=unet" / "tiles") is None
+    # Folders of one's own may lie in each other; of a sweep that seeks, every folder is a job.
+    Sweep(["seed"], {"0/x": {"seed": 0}, "1/x": {"seed": 1}}).write(tmp_path)
+    found = read_sweep(tmp_path / "1" / "x")
+    assert found is not None
+    assert found.own == {"seed": 1}
+    assert read_sweep(tmp_path / "1") is None
+    Sweep(["lr"], {}).write(tmp_path)
+    assert read_sweep(tmp_path / "7") == Sweep(["lr"], {}, "7")
+    assert read_sweep(tmp_path / "7" / "tiles") is None
     (tmp_path / "sweep.json").write_text('{"differs": 3}')
     assert read_sweep(tmp_path / "model=unet") is None

@@ -3,6 +3,7 @@
 import copy
 import math
 import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from dip_lightning import restore
 from dip_lightning.models.layers import ChannelDropout, Dropout
 from dip_lightning.priors.input import Perturbed
 from dip_lightning.stopping.sure import Sure
-from dip_lightning.system.randomness import Randomness, derived_seed, drawn_with, global_numbers_kept
+from dip_lightning.system.randomness import Randomness, derived_seed, drawn_with, global_numbers_kept, seed_all_else
 from tests.conftest import TINY_UNET
 from tests.small import picture
 
@@ -138,11 +139,51 @@ def test_fits_in_threads_give_what_they_give_alone() -> None:
     assert not np.array_equal(alone[0], alone[1])
 
 
+def test_a_fit_neither_disturbs_nor_is_disturbed_by_what_another_thread_draws() -> None:
+    alone, found = restored(seed=1), []
+    torch.manual_seed(3)
+    expected = torch.rand(20000)
+    torch.manual_seed(3)
+    thread = threading.Thread(target=lambda: found.append(restored(seed=1)))
+    thread.start()
+    drawn = []
+    while thread.is_alive():
+        drawn.append(torch.rand(1))
+        time.sleep(0.0005)
+    thread.join()
+    assert len(drawn) > 10
+    # Lightning itself puts the numbers back once, around the validation that a fit has none of: what is drawn in that
+    # moment is drawn twice.
+    numbers = torch.cat(drawn)
+    kept = torch.cat([numbers[:1], numbers[1:][numbers[1:] != numbers[:-1]]])
+    assert len(kept) >= len(numbers) - 1
+    assert torch.equal(kept, expected[: len(kept)])
+    assert np.array_equal(found[0], alone)
+
+
+def test_numbers_that_no_fit_has_touched_are_not_put_back() -> None:
+    torch.manual_seed(3)
+    with global_numbers_kept():
+        drawn = torch.rand(2)
+    assert not torch.equal(torch.rand(2), drawn)
+
+
+def test_first_weights_are_those_of_the_seed_whatever_draws_them() -> None:
+    torch.manual_seed(derived_seed(5, "weights"))
+    expected = [torch.nn.Conv2d(3, 4, 3).weight.detach(), torch.randn(7), torch.rand(3)]
+    torch.manual_seed(11)
+    state = torch.get_rng_state()
+    with drawn_with(5, "weights"):
+        drawn = [torch.nn.Conv2d(3, 4, 3).weight.detach(), torch.randn(7), torch.rand_like(torch.zeros(3))]
+    assert all(torch.equal(one, other) for one, other in zip(drawn, expected, strict=True))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 def test_the_last_of_those_that_run_at_a_time_puts_the_numbers_back() -> None:
     before = torch.get_rng_state()
     first, second = global_numbers_kept(), global_numbers_kept()
     first.__enter__()
-    torch.rand(3)
+    seed_all_else(1)
     second.__enter__()
     first.__exit__(None, None, None)
     torch.rand(3)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from dip_lightning.module import DeepImagePrior, Iterate
 from dip_lightning.runs.checkpoint_file import FitState
+from dip_lightning.system.randomness import put_back_all_else
 
 __all__ = ["capture", "put_back"]
 
@@ -73,9 +74,7 @@ def put_back(state: FitState, trainer: pl.Trainer, module: DeepImagePrior) -> No
         callback.on_load_checkpoint(trainer, module, cast(dict[str, Any], state))
     # Last: nothing may draw a number between this and the next iteration.
     module.prior.random.load_state_dict(random["streams"])
-    torch.set_rng_state(random["cpu"])
-    if module.device.type == "cuda" and "cuda" in random:
-        torch.cuda.set_rng_state(random["cuda"], module.device)
+    put_back_all_else(random["cpu"], random.get("cuda"), module.device)
 
 
 def _to(module: DeepImagePrior) -> Callable[[Tensor], Tensor]:

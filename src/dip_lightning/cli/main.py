@@ -102,8 +102,12 @@ def _start(arguments: list[str]) -> None:
 
 
 def _main(arguments: list[str]) -> None:
-    if _asks_about_us(arguments):
-        return
+    try:
+        if _asks_about_us(arguments):
+            return
+    except UserError as error:
+        _complain(error)
+        sys.exit(USER_ERROR)
     share_cores()
     # Hydra then raises what it would print, and the message can be made one line.
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -252,8 +256,8 @@ def _fit_or_go_on(cfg: DictConfig, run_folder: Path, sweep: HydraConf | None) ->
 def _job_title(sweep: HydraConf) -> str:
     """The number of a job, and what tells it from the others."""
     number, name = str(sweep.job.num), Path(sweep.sweep.subdir).name
-    if name == number:
-        told = read_sweep(Path(sweep.sweep.dir) / name)
+    if "=" not in name:  # a number, or a name of the user's own
+        told = read_sweep(Path(sweep.sweep.dir) / sweep.sweep.subdir)
         own = [one for one in sweep.overrides.task if told is None or one.partition("=")[0] in told.differs]
         name = " ".join(own)
     return f"job {number} ({name})"

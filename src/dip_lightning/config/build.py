@@ -73,7 +73,8 @@ def build_factory(node: Any, kind: type[Kind], /, **arguments: Any) -> Callable[
 def _take_apart(node: Any, arguments: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Resolve a node into plain containers, but for what the arguments replace, and check every target in it."""
     if not isinstance(node, DictConfig) or "_target_" not in node:
-        raise UserError(f"{node} in the configuration", "an object, with its _target_", "leave it out; see dip --help")
+        expected = "an object with its _target_, under a name of its own"
+        raise UserError(f"{node} in the configuration", expected, "such as +logger.mine._target_=; see dip --help")
     plain: dict[str, Any] = {}
     for key in map(str, node):
         if key not in arguments:

@@ -5,6 +5,8 @@ import textwrap
 from itertools import pairwise
 from pathlib import Path
 
+from dip_lightning.errors import UserError
+
 __all__ = ["find_defaults", "find_keys", "help_text", "own_folder"]
 
 _USAGE = """\
@@ -44,15 +46,21 @@ _KEY = re.compile(r"^(?P<indent> *)(?P<key>\w+):(?: (?P<value>.*?))?(?:  # (?P<c
 
 
 def own_folder(arguments: list[str]) -> Path | None:
-    """Find the folder that ``--config-dir`` names, or ``-cd``; None where none is named, or it is not there.
+    """Find the folder that ``--config-dir`` names, or ``-cd``; None where none is named.
 
     Args:
         arguments: The command line, without the name of the program.
+
+    Raises:
+        UserError: It is not there.
     """
     following = dict(pairwise(arguments))
     named = [following[flag] for flag in ("--config-dir", "-cd") if flag in following]
     named += [one.removeprefix("--config-dir=") for one in arguments if one.startswith("--config-dir=")]
-    return next((Path(name) for name in named if Path(name).is_dir()), None)
+    for name in named:
+        if not Path(name).is_dir():
+            raise UserError(f"--config-dir {name}", "a folder of options of your own", "check how it is spelled")
+    return Path(named[0]) if named else None
 
 
 def help_text(conf: Path, own: Path | None = None) -> str:

@@ -10,6 +10,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from omegaconf import DictConfig, OmegaConf
 
 from dip_lightning.config.plugin_section import check_plugins, leaves, refuse
+from dip_lightning.errors import UserError
 
 __all__ = ["check_hydra_section", "guard_hydra"]
 
@@ -45,6 +46,11 @@ _LOOKED_AT = (
 )
 
 
+def _no_subfolder(value: object) -> UserError:
+    expected = "a folder in that of the sweep, with ${hydra.job.num} or ${hydra.job.override_dirname} in it"
+    return UserError(f"hydra.sweep.subdir={value}", expected, "leave it out: jobs are named by what differs")
+
+
 def guard_hydra() -> None:
     """Have Hydra check its own section of every configuration that it loads, before anything is built from it."""
     load = ConfigLoaderImpl.load_configuration
@@ -78,8 +84,8 @@ def check_hydra_section(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
             node = node.get(key) if isinstance(node, dict) else node
         for path, value in leaves(node, place):
             if not _WRITTEN.fullmatch(f"{'/'.join(path)}={value}"):
-                raise refuse(path, value)
+                raise _no_subfolder(value) if path == ("sweep", "subdir") else refuse(path, value)
     subdir = str(section["sweep"]["subdir"]).replace("${hydra.job.override_dirname}", cfg.hydra.job.override_dirname)
     if ".." in PurePath(subdir).parts or PurePath(subdir).is_absolute():
-        raise refuse(("sweep", "subdir"), subdir)
+        raise _no_subfolder(subdir)
     check_plugins(cfg, section, {override.lstrip("+").partition("=")[0] for override in overrides})

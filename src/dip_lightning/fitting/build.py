@@ -23,6 +23,7 @@ from dip_lightning.config.build import build
 from dip_lightning.config.compose import config_folder
 from dip_lightning.config.messages import of_unknown_keys
 from dip_lightning.config.targets import find_target, is_trusted
+from dip_lightning.config.trust import trusted_packages
 from dip_lightning.data import ImageSource, Observation
 from dip_lightning.errors import UserError
 from dip_lightning.fitting.data_term import build_data_term, build_terms
@@ -120,7 +121,8 @@ def build_fit(
     with drawn_with(seed, "weights"):
         prior = _build_prior(cfg, data.observation, own)
     problem = _build_problem(cfg, data.observation, own)
-    seed_all_else(seed)
+    if own.describe() or trusted_packages():  # parts of one's own may draw from them; those of this package do not
+        seed_all_else(seed)
     pixels = math.prod(problem.shape[1:])
     module = DeepImagePrior(
         prior,

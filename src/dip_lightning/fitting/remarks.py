@@ -34,9 +34,9 @@ def tell_averaging(fit: Fit, iteration: int) -> Iterator[str]:
         iteration: Which iteration's output is handed back.
     """
     ema = fit.find(OutputEMA)
-    if fit.module.problem.clean is None or fit.settings.select != "averaged" or ema is None:
+    if fit.module.problem.clean is None or fit.settings.select != "averaged" or ema is None or ema.alpha is None:
         return
-    left = (ema.alpha or 0) ** iteration
+    left = ema.alpha**iteration
     if left > 0.05:
         yield (
             f"{left:.0%} of the averaged output that the curves are of is still the first, meaningless one "

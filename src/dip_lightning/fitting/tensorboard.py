@@ -58,7 +58,7 @@ def log_settings(fit: Fit, run_folder: Path) -> None:
             logger.hparams.update(values)  # of hparams.yaml; its log_hyperparams would write columns of its own
             if sweep is not None and sweep.differs:
                 _write(logger, EXPERIMENT_TAG, HParamsPluginData(experiment=_columns(sweep)))
-                values = _named(sweep, _of_sweep(sweep, run_folder, fit.settings.resolved))
+                values = _named(sweep, _of_sweep(sweep, fit.settings.resolved))
             session = SessionStartInfo()
             for name, value in values.items():
                 kind = "bool" if isinstance(value, bool) else "string" if isinstance(value, str) else "number"
@@ -149,9 +149,9 @@ def _named(sweep: Sweep, values: Mapping[str, Any]) -> dict[str, Any]:
     return {f"{place:0{digits}} {key}": values[key] for place, key in enumerate(sweep.differs, 1) if key in values}
 
 
-def _of_sweep(sweep: Sweep, run_folder: Path, resolved: Mapping[str, Any]) -> dict[str, Any]:
+def _of_sweep(sweep: Sweep, resolved: Mapping[str, Any]) -> dict[str, Any]:
     """What a job has of the settings that differ; without those that its network lacks."""
-    own, composed = sweep.jobs.get(run_folder.resolve().name, {}), flatten(resolved)
+    own, composed = sweep.own, flatten(resolved)
 
     def found() -> Iterator[tuple[str, Any]]:
         for key in sweep.differs:

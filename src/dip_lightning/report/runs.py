@@ -129,8 +129,8 @@ def find_runs(paths: Iterable[Path]) -> list[Run]:
 def _place_in_sweep(folder: Path) -> tuple[Path, int, Path]:
     """What sorts runs by their paths, but those of a sweep by their place in it."""
     sweep = read_sweep(folder)
-    names = [] if sweep is None else list(sweep.jobs)
-    return folder.parent, names.index(folder.resolve().name) if names else 0, folder
+    place = 0 if sweep is None or not sweep.jobs else list(sweep.jobs).index(sweep.name)
+    return folder.parent, place, folder
 
 
 def _is_of_a_tile(record: Path) -> bool:

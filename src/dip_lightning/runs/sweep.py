@@ -17,6 +17,8 @@ __all__ = ["Sweep", "differing", "job_names", "read_sweep"]
 _FILE = "sweep.json"
 # Longer values are cut, and longer names: file systems take 255 bytes, and the files of a run have names, too.
 _LONGEST_VALUE, _LONGEST_NAME = 32, 160
+# How many folders above a job's the sweep's is looked for: subfolders of one's own may lie in each other.
+_DEEPEST = 4
 
 
 @dataclass(frozen=True)
@@ -27,10 +29,17 @@ class Sweep:
         differs: The settings that are not the same in all jobs, in the order of the command line.
         jobs: For each run folder, by its name and in the order of the jobs, what the job sets of those. None are named
             where a sweeper chooses the next job by what came of others; every folder in the sweep's is a job then.
+        name: Of the job whose folder was asked for.
     """
 
     differs: list[str]
     jobs: dict[str, dict[str, Any]]
+    name: str = ""
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """What the job whose folder was asked for sets of the settings that differ."""
+        return self.jobs.get(self.name, {})
 
     def write(self, folder: Path) -> None:
         """Write it into the folder of the sweep."""
@@ -49,12 +58,17 @@ def read_sweep(run_folder: Path) -> Sweep | None:
         The sweep; None for a run that is of none, or of one whose folder does not tell.
     """
     run_folder = run_folder.resolve()
-    try:
-        content = json.loads((run_folder.parent / _FILE).read_text(encoding="utf-8"))
-        sweep = Sweep([str(key) for key in content["differs"]], {str(n): dict(s) for n, s in content["jobs"].items()})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-    return sweep if not sweep.jobs or run_folder.name in sweep.jobs else None
+    for folder in run_folder.parents[:_DEEPEST]:
+        name = run_folder.relative_to(folder).as_posix()
+        try:
+            content = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+            jobs = {str(job): dict(settings) for job, settings in content["jobs"].items()}
+            sweep = Sweep([str(key) for key in content["differs"]], jobs, name)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+        if name in sweep.jobs or not (sweep.jobs or "/" in name):
+            return sweep
+    return None
 
 
 def differing(jobs: Sequence[Mapping[str, Hashable]]) -> list[str]:

@@ -2,13 +2,21 @@
 
 import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
-__all__ = ["Randomness", "derived_seed", "drawn_with", "global_numbers_kept", "seed_all_else"]
+__all__ = [
+    "Randomness",
+    "derived_seed",
+    "drawn_with",
+    "global_numbers_kept",
+    "put_back_all_else",
+    "seed_all_else",
+]
 
 _lock = threading.RLock()
 
@@ -68,43 +76,101 @@ class Randomness:
         return copied
 
 
+class _Drawn(TorchFunctionMode):
+    """Has everything of one thread that draws numbers on the host draw them from a generator."""
+
+    def __init__(self, generator: torch.Generator) -> None:
+        """Take the generator."""
+        super().__init__()
+        self.generator = generator
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Call an operation of torch, with the generator where it takes one and was given none."""
+        kwargs = dict(kwargs or {})
+        name = getattr(func, "__name__", "")
+        tensor = next((one for one in args if isinstance(one, torch.Tensor)), None)
+        device = kwargs.get("device") or (torch.get_default_device() if tensor is None else tensor.device)
+        if torch.device(device).type == "cpu" and kwargs.get("generator") is None:
+            if name in _LIKE:
+                return getattr(torch.empty_like(*args, **kwargs), _LIKE[name])(generator=self.generator)
+            if name in _DRAWING:
+                kwargs["generator"] = self.generator
+        return func(*args, **kwargs)
+
+
+# The operations of torch that take a generator, and two that take none, with what they do.
+_DRAWING = frozenset(
+    {
+        *("bernoulli", "multinomial", "normal", "rand", "randint", "randn", "randperm"),
+        # Of torch.nn.init: what they call in turn is not seen.
+        *("kaiming_normal_", "kaiming_uniform_", "xavier_normal_", "xavier_uniform_"),
+        *("orthogonal_", "sparse_", "trunc_normal_"),
+        *("bernoulli_", "cauchy_", "exponential_", "geometric_", "log_normal_", "normal_", "random_", "uniform_"),
+    }
+)
+_LIKE = {"rand_like": "uniform_", "randn_like": "normal_"}
+
+
 @contextmanager
 def drawn_with(seed: int, purpose: str) -> Iterator[None]:
-    """Seed the process's own numbers, which layers draw their first weights from, for as long as it takes.
+    """Draw what layers take from the process's own numbers, their first weights say, from a stream of its own.
 
-    One thread at a time; whoever draws without asking here is not kept from it.
+    The process's own numbers are left alone, so that whoever else draws from them, in another thread, neither disturbs
+    nor is disturbed.
     """
-    with _lock, torch.random.fork_rng(devices=()):
-        torch.default_generator.manual_seed(derived_seed(seed, purpose))
+    with _Drawn(torch.Generator().manual_seed(derived_seed(seed, purpose))):
         yield
+
+
+_depth, _touched = 0, False
+_kept: tuple[torch.Tensor, list[torch.Tensor]]
 
 
 def seed_all_else(seed: int) -> None:
     """Seed the process's own numbers, of every device: what parts of one's own draw while fitting."""
+    global _touched
     with _lock:
+        _touched = True
         torch.manual_seed(derived_seed(seed, "all else"))
 
 
-_depth = 0
-_kept: tuple[torch.Tensor, list[torch.Tensor]]
+def put_back_all_else(on_host: torch.Tensor, on_gpu: torch.Tensor | None, device: torch.device) -> None:
+    """Put the process's own numbers where they were in a fit that goes on.
+
+    Args:
+        on_host: Their state there.
+        on_gpu: And on the GPU of the fit; None for a fit without one.
+        device: Of the fit.
+    """
+    global _touched
+    with _lock:
+        _touched = True
+        torch.set_rng_state(on_host)
+        if device.type == "cuda" and on_gpu is not None:
+            torch.cuda.set_rng_state(on_gpu, device)
 
 
 @contextmanager
 def global_numbers_kept() -> Iterator[None]:
-    """Leave the process's own random numbers as they were, once the last of those that run at a time has ended."""
-    global _depth, _kept
+    """Leave the process's own random numbers as they were, once the last of those that run at a time has ended.
+
+    Where no fit has touched them they are not looked at: other threads may have drawn from them meanwhile.
+    """
+    global _depth, _kept, _touched
     with _lock:
         if _depth == 0:
             # Asked, since it would otherwise wake every GPU of the machine.
             on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
-            _kept = torch.get_rng_state(), on_gpus
+            _kept, _touched = (torch.get_rng_state(), on_gpus), False
         _depth += 1
     try:
         yield
     finally:
         with _lock:
             _depth -= 1
-            if _depth == 0:
+            if _depth == 0 and _touched:
                 torch.set_rng_state(_kept[0])
                 if _kept[1]:
                     torch.cuda.set_rng_state_all(_kept[1])
