@@ -86,6 +86,10 @@ def restore(
         (512, 512, 3)
     """
     own = Own.take(settings)
+    if overrides is not None and not (
+        isinstance(overrides, (list, tuple)) and all(isinstance(one, str) for one in overrides)
+    ):
+        raise UserError(f"overrides={overrides!r}", "a list of words", "try overrides=['model.channels=64']")
     if (image is None) != isinstance(own.problem, Problem):
         raise _NOTHING if image is None else _TWO
     if isinstance(own.problem, Problem):
@@ -97,8 +101,6 @@ def restore(
                 raise UserError(
                     f"{name} beside a whole problem", "one of them", "leave it out, or give it to the Problem"
                 )
-    if overrides is not None and (isinstance(overrides, str) or not all(isinstance(one, str) for one in overrides)):
-        raise UserError(f"overrides={overrides!r}", "a list of words", "try overrides=['model.channels=64']")
     arguments = [f"{name}={'null' if value is None else value}" for name, value in settings.items()]
     arguments += overrides or []
     if not progress:

@@ -371,7 +371,7 @@ def test_an_error_that_nobody_foresaw_keeps_its_traceback() -> None:
             ["model=unet", "model.levels=-1"],
             "model.levels=-1: expected a whole number of at least 1; try model.levels=5",
         ),
-        (["data_term=[]"], "data_term=[]: expected one of mse"),
+        (["image.crop=32", "data_term=[]"], "data_term=[]: expected one of mse"),
         (["hydra.run.dir="], "hydra.run.dir without a folder"),
         (["hydra.sweep.dir=", "-m", "seed=1,2"], "hydra.sweep.dir without a folder"),
         (

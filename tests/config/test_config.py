@@ -79,6 +79,7 @@ CHANGES: dict[str, tuple[Any, ...]] = {
     "regularizers.tv.kind": ("isotropic", [*TINY_UNET, "regularizers=tv"]),
     "input.std": (0.2,),
     "input.falls": ("true",),
+    "input.every": (2,),
     "regularizers.auto": ("false", [*TINY_UNET, "problem=deblur", "degradation=gaussian", "degradation.sigma=2"]),
     "input.steps": (2, ESTIMATE),
     "input.inner": (2, ESTIMATE),

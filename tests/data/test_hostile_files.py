@@ -115,7 +115,10 @@ REFUSED = [
     ("name", "said"),
     [
         ("a" * 300 + ".png", "has a name that is too long: .*rename it"),
-        ("photos/*.jpg", r"no file photos/\*\.jpg: .*a folder stands for all of its pictures: image\.path=photos/$"),
+        (
+            "photos/*.jpg",
+            r"no file photos/\*\.jpg: .*there are no patterns; try image\.path=photos/, or a loop of the shell$",
+        ),
     ],
 )
 def test_a_name_that_no_file_can_have(name: str, said: str) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,21 @@ def test_a_fit_tells_the_policy_how_long_it_is() -> None:
     policy = Perturbed(0.1, falls=True)
     made = DeepImagePrior(Prior(network(), input_channels=4, policy=policy), Problem(picture()), iterations=77)
     assert made.prior.policy.iterations == 77
+
+
+def test_several_iterations_see_the_same_noise() -> None:
+    policy, z = Perturbed(0.1, every=3), torch.zeros(1, 8, 16, 16)
+    module(policy=policy)
+    seen = [policy(z, iteration, None) for iteration in range(7)]
+    assert [torch.equal(one, next_one) for one, next_one in pairwise(seen)] == [True, True, False, True, True, False]
+    assert float(seen[3].std()) == pytest.approx(0.1, rel=0.05)
+    # A fit that goes on in between has it from its checkpoint.
+    other = Perturbed(0.1, every=3)
+    module(policy=other)
+    policy.noise = policy.normal(torch.zeros(1, 4, 24, 24)) if policy.noise is None else policy.noise
+    other.noise = torch.zeros_like(policy.noise)
+    other.load_state_dict(policy.state_dict())
+    assert torch.equal(other(z, 7, None), seen[6])
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])

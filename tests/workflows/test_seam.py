@@ -93,7 +93,7 @@ def cut_off(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             "precision=bf16",
         ],
         [*UNET, *RULES, "optimizer=lbfgs", "lr=0.5", "optimizer.max_iter=2", "regularizers=tv"],
-        [*UNET, *RULES, "optimizer=soap", "optimizer.precondition_frequency=3", "scheduler=step"],
+        [*UNET, *RULES, "optimizer=soap", "optimizer.precondition_frequency=3", "scheduler=step", "input.every=4"],
         [
             *(*UNET, "stopping=none", "scheduler=step", "scheduler.step_size=5", "lr=0.1"),
             *("callbacks.divergence_guard.max_drop_db=0.01", "callbacks.divergence_guard.max_restores=2"),

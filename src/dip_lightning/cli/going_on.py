@@ -43,6 +43,8 @@ def go_on(arguments: Sequence[str]) -> int:
     paths = {key: _path(given[key]) for key in given if key in ("resume", "image.path", "image.clean")}
     if not paths["resume"]:
         raise UserError("resume=", "the folder of a run", "try resume=outputs/DATE/TIME")
+    if not os.path.lexists(paths["resume"]):  # which is told with the libraries of a fit, too, seconds later
+        raise UserError(f"resume={paths['resume']}", "the folder of a run", "see the line 'Run folder' that ended it")
     with without_collection():
         from dip_lightning.cli.summary_table import print_summary
         from dip_lightning.workflows.resume import resume

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 import time
 from functools import partial
@@ -49,6 +50,9 @@ _NOTHING = UserError(
     "try dip image.path=photo.png (dip-inspect photo.png says beforehand how long it takes), "
     "dip experiment=quickstart for a sample in minutes, or dip --help",
 )
+
+# The sample is fitted only where a part of it, how much, or a study is asked for: whole it takes a CPU hours.
+_SAYS_WHAT = re.compile(r"\+*(image\.|size=|experiment=|problem\.)")
 
 # At import, too: a launcher may run a job in a process of its own.
 register_resolvers()
@@ -216,6 +220,8 @@ def _fit(cfg: DictConfig, run_folder: Path, sweep: HydraConf | None) -> int:
     """Run one fit and print its table (of a sweep's job, a line), or fit a folder; returns the exit code."""
     check_early(cfg)
     check_files(cfg)
+    if sweep is None and not any(_SAYS_WHAT.match(one) for one in HydraConfig.get().overrides.task):
+        raise _NOTHING
     if isinstance(cfg.image.path, str) and cfg.image.path and is_folder(cfg.image.path):
         return _fit_folder(cfg, run_folder)
     with hold(run_folder):  # whatever is asked of it below holds until the fit has ended

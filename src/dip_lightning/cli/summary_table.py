@@ -43,7 +43,8 @@ def print_summary(summary: Summary, run_folder: Path, console: Console | None = 
     quality = "not measured" if selected["psnr"] is None else f"{selected['psnr']:.2f}"
     share = selected.get("nonlocal_means", 0.0)
     restored = f"restored, {share:.0%} non-local means" if share else "restored"
-    table.add_row(restored, quality, str(selected["iteration"]), "", "")
+    if summary.get("tiles", {"done": 1})["done"]:
+        table.add_row(restored, quality, str(selected["iteration"]), "", "")
     lost = selected.get("psnr_lost")
     if lost is not None:
         table.add_row("of it, what was lost", f"{lost:.2f}", "", "", "")

@@ -110,9 +110,9 @@ def _told(path: Path, error: Exception) -> UserError:
         loops = error.errno == errno.ELOOP
         problem = f"{path} is a link that leads back to itself" if loops else f"{path} has a name that is too long"
         return UserError(problem, FORMATS, "name the file itself" if loops else "rename it")
-    crop = "crop it first"
+    crop = "crop it beforehand, in another program"
     lines = {
-        FileNotFoundError: (f"no file {path}", FORMATS, _way_to(path)),
+        FileNotFoundError: _of_missing(path),
         IsADirectoryError: (f"{path} is a folder", FORMATS, "name one file in it"),
         UnidentifiedImageError: (f"{path} is no image that can be read", FORMATS, "convert it to PNG first"),
         Image.DecompressionBombError: (f"{path} is too large{_megapixels(error)}", "less than 178 megapixels", crop),
@@ -128,10 +128,11 @@ def _told(path: Path, error: Exception) -> UserError:
     return UserError(f"{path} is damaged ({cause})", f"a complete {FORMATS[2:]}", "get a fresh copy")
 
 
-def _way_to(path: Path) -> str:
+def _of_missing(path: Path) -> tuple[str, str, str]:
     if glob.has_magic(str(path)):
-        return f"a folder stands for all of its pictures: image.path={path.parent}/"
-    return "check the path, which starts at the current folder"
+        expected = "one picture, or the folder of all: there are no patterns"
+        return f"no file {path}", expected, f"try image.path={path.parent}/, or a loop of the shell"
+    return f"no file {path}", FORMATS, "check the path, which starts at the current folder"
 
 
 def _megapixels(error: Exception) -> str:

@@ -36,6 +36,8 @@ class Whiteness:
             return "nothing"
         limit = max(_NEGLIGIBLE, 3 * self.chance)
         if self.rms <= limit and abs(self.neighbours) <= limit:
+            if abs(self.neighbours) > 3 * self.chance:
+                return "nearly white: neighbours share more than by chance, though next to nothing"
             return "white, as noise from pixel to pixel is"
         if self.neighbours > 0:
             return "not white, neighbours are alike: picture, or noise that neighbours share"

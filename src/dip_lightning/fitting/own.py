@@ -44,7 +44,10 @@ def _takes(*arguments: str) -> Callable[[Any], bool]:
 _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "model": (lambda given: isinstance(given, nn.Module), "a network or a Prior"),
     "input": (lambda given: isinstance(given, InputPolicy), "an InputPolicy"),
-    "problem": (lambda given: callable(as_operator(given)), "a Problem or a forward operator"),
+    "problem": (
+        lambda given: isinstance(given, Problem) or _takes("image")(as_operator(given)),
+        "a Problem or a forward operator, a function of an image",
+    ),
     "data_term": (_takes("prediction", "observation"), "a data term, a function of a prediction and an observation"),
     "regularizers": (lambda given: isinstance(given, Mapping) and all(map(callable, given.values())), "terms by name"),
     "stopping": (lambda given: isinstance(given, Mapping), "stopping rules by name"),

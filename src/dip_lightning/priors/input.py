@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from dip_lightning.checks import check_flag, check_number
+from dip_lightning.checks import check_flag, check_integer, check_number
 from dip_lightning.errors import UserError
 from dip_lightning.system.randomness import Randomness
 
@@ -128,18 +128,21 @@ class InputPolicy(nn.Module):
 
 
 class Perturbed(InputPolicy):
-    """z plus Gaussian noise, drawn afresh in each iteration; with a standard deviation of 0, z itself.
+    """z plus Gaussian noise, drawn afresh in each iteration, or in every so many; with a deviation of 0, z itself.
 
     The noise keeps what the network has not learnt to make without it out of the picture, noise and detail alike. Where
     it falls to nothing in the course of the fit, detail gets in at the end; long fits then learn samples by heart.
     """
 
-    def __init__(self, std: float = 1 / 30, falls: bool = False) -> None:
+    noise: Tensor | None
+
+    def __init__(self, std: float = 1 / 30, falls: bool = False, every: int = 1) -> None:
         """Set the noise.
 
         Args:
             std: Its standard deviation in the first iteration, 0 or more.
             falls: Whether it falls evenly, to nothing at the last iteration that the fit may have; else it stays.
+            every: Iterations that see the same noise, 1 or more.
 
         Raises:
             UserError: A value is not allowed.
@@ -147,6 +150,13 @@ class Perturbed(InputPolicy):
         super().__init__()
         self.std: float = check_number("input_noise_std", std, 0, example=0.033)
         self.falls = check_flag("input.falls", falls)
+        self.every = check_integer("input.every", every, 1, example=16)
+        self.register_buffer("noise", None)
+
+    def start(self, z: Tensor, image_shape: tuple[int, int, int]) -> None:
+        """Make room for the noise where several iterations see it."""
+        if self.every > 1:
+            self.noise = torch.zeros_like(z)
 
     def forward(self, z: Tensor, iteration: int, estimate: Tensor | None) -> Tensor:
         """Return z plus fresh noise."""
@@ -155,4 +165,8 @@ class Perturbed(InputPolicy):
             std *= max(1 - iteration / self.iterations, 0)
         if std == 0:
             return z
-        return self.normal(z).mul_(std).add_(z)
+        if self.every == 1:
+            return self.normal(z).mul_(std).add_(z)
+        if iteration % self.every == 0 or self.noise is None:
+            self.noise = self.normal(z)
+        return torch.add(z, self.noise, alpha=std)

@@ -61,7 +61,11 @@ def _read_32_bits(path: Path, data: bytes, size: int) -> tuple[NDArray[np.uint8]
     if width < 1 or height < 1:
         raise ValueError(f"{width}x{height} pixels")
     if width * height > LARGEST_AREA:
-        raise UserError(f"{path} of {height}x{width} pixels", "an image of less than 178 megapixels", "crop it first")
+        raise UserError(
+            f"{path} of {height}x{width} pixels",
+            "an image of less than 178 megapixels",
+            "crop it beforehand",
+        )
     masks, alpha = _USUAL, 0
     if compression in (_BITFIELDS, _ALPHA_BITFIELDS):
         masks = struct.unpack_from("<III", data, 54)  # within the header or behind it, at the same place

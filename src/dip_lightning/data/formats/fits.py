@@ -44,7 +44,11 @@ def read(path: Path, page: int) -> Picture:
     check_page(path, page, pages)
     height, width = raw.shape[-2:]
     if height * width > LARGEST_AREA:
-        raise UserError(f"{path} of {height}x{width} pixels", "an image of less than 178 megapixels", "crop it first")
+        raise UserError(
+            f"{path} of {height}x{width} pixels",
+            "an image of less than 178 megapixels",
+            "crop it beforehand",
+        )
     plane: NDArray[Any] = raw[np.unravel_index(page, lead)] if lead else raw
     if blank is not None:
         plane = np.ma.MaskedArray(_shifted(plane, unsigned), mask=plane == blank)

@@ -45,7 +45,9 @@ def read(path: Path, page: int) -> Picture:
     picture = shape[len(lead) :]
     if picture[0] * picture[1] > LARGEST_AREA:
         raise UserError(
-            f"{path} of {picture[0]}x{picture[1]} pixels", "an image of less than 178 megapixels", "crop it first"
+            f"{path} of {picture[0]}x{picture[1]} pixels",
+            "an image of less than 178 megapixels",
+            "crop it beforehand",
         )
     samples = whole[np.unravel_index(page, lead)] if lead else whole
     notes = []

@@ -232,7 +232,7 @@ def _check(path: Path, page: Any, pages: int) -> int:
     """Check that a page can be restored, before anything is allocated; returns its photometric interpretation."""
     if page.imagewidth * page.imagelength > LARGEST_AREA or page.size > 4 * LARGEST_AREA:
         size = f"{page.imagelength}x{page.imagewidth} pixels of {page.samplesperpixel} samples"
-        raise UserError(f"{path} of {size}", "an image of less than 178 megapixels", "crop it first")
+        raise UserError(f"{path} of {size}", "an image of less than 178 megapixels", "crop it beforehand")
     largest = max(page.imagewidth * page.imagelength, _LARGEST_TILE**2)
     if page.is_tiled and page.tilewidth * page.tilelength > 4 * largest:
         raise ValueError(f"tiles of {page.tilelength}x{page.tilewidth} pixels")
