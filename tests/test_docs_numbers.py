@@ -282,6 +282,7 @@ READERS: dict[str, Callable[[Path], Rows]] = {
     "results/width/fits.csv": widths,
     "results/width/larger.csv": as_it_is(3),
     "results/width/leads.csv": as_it_is(2),
+    "results/width/soap.csv": as_it_is(2),
     "results/performance/against-original.csv": against_original,
     "results/performance/quality-96.csv": time_to_quality,
 }
