@@ -197,7 +197,9 @@ def test_a_sweep_does_a_job_anew_of_another_picture_however_old_its_file_is(dip:
     assert "finished before" in dip(*sweep).out
     Image.radial_gradient("L").resize((32, 32)).save(tmp_path / "one.png")
     os.utime(tmp_path / "one.png", (0, 0))
-    assert "finished before" not in dip(*sweep).out
+    again = dip(*sweep).out
+    assert "finished before" not in again
+    assert "job 0: done anew, since it was of other settings, other pixels or an earlier version: " in again
     assert "finished before" in dip(*sweep).out
 
 

@@ -21,6 +21,7 @@ from dip_lightning.cli.check_files import check_files
 from dip_lightning.cli.codes import INTERRUPTED, UNEXPECTED, USER_ERROR, exit_code
 from dip_lightning.cli.going_on import go_on
 from dip_lightning.cli.held_folder import released
+from dip_lightning.cli.jobs import job_title, one_after_another
 from dip_lightning.cli.loading import share_cores, without_collection
 from dip_lightning.cli.mistakes import of_mistake, of_output
 from dip_lightning.cli.seeking import check_measured, quality, seeks
@@ -35,7 +36,6 @@ from dip_lightning.errors import JobsFailedError, UserError
 from dip_lightning.runs.left_over import remove_if_empty
 from dip_lightning.runs.lock import HeldError, hold
 from dip_lightning.runs.status import is_finished, read_status
-from dip_lightning.runs.sweep import read_sweep
 from dip_lightning.system.batch import is_requeued
 from dip_lightning.system.output import open_what_is_closed, tolerate_broken_output
 
@@ -164,7 +164,7 @@ def _measure(cfg: DictConfig, hydra_config: HydraConf) -> float:
         raise translate(error, config_folder()) from None
     except OSError as error:
         raise of_output(error) from None
-    if code > 128 and _one_after_another(hydra_config):
+    if code > 128 and one_after_another(hydra_config):
         sys.exit(code)
     if code > 128:
         raise UserError(f"{run_folder} was interrupted", "all its iterations", "the same command goes on with it")
@@ -175,7 +175,7 @@ def _tell(cfg: DictConfig, hydra_config: HydraConf) -> int:
     """Do a job, or the only one, and tell what went wrong; returns its exit code."""
     run_folder = Path(hydra_config.runtime.output_dir)
     single = hydra_config.mode is RunMode.RUN
-    job = "" if single else f"{_job_title(hydra_config)}: "
+    job = "" if single else f"{job_title(hydra_config)}: "
     code = 0
     settle_paths(cfg, hydra_config.runtime.cwd)
     try:
@@ -203,7 +203,7 @@ def _tell(cfg: DictConfig, hydra_config: HydraConf) -> int:
     if single and code == USER_ERROR:
         remove_if_empty(run_folder, _started)
     # A job that runs in a process of its own hands its code back.
-    if single or (code > 128 and _one_after_another(hydra_config)):
+    if single or (code > 128 and one_after_another(hydra_config)):
         sys.exit(code)
     return code
 
@@ -228,7 +228,7 @@ def _fit(cfg: DictConfig, run_folder: Path, sweep: HydraConf | None) -> int:
         # A job that was sent back to the queue starts its commands again, also those that were through.
         again = sweep is not None or is_requeued()
         if again and is_finished(run_folder, cfg, partial(_read_digest, cfg)):
-            print(f"{'' if sweep is None else f'{_job_title(sweep)}: '}finished before: {run_folder}")
+            print(f"{'' if sweep is None else f'{job_title(sweep)}: '}finished before: {run_folder}")
             return 0
         if cfg.image.page == "all" or cfg.image.bands == "each":
             return _fit_parts(cfg, run_folder)
@@ -243,35 +243,24 @@ def _fit_or_go_on(cfg: DictConfig, run_folder: Path, sweep: HydraConf | None) ->
         from dip_lightning.workflows.restore import fit
 
     if sweep is not None and cfg.callbacks.get("fit_progress"):
-        cfg.callbacks.fit_progress.title = _job_title(sweep)
+        cfg.callbacks.fit_progress.title = job_title(sweep)
         # Jobs at the same time would draw their bars over each other.
-        cfg.callbacks.fit_progress.bar &= _one_after_another(sweep)
+        cfg.callbacks.fit_progress.bar &= one_after_another(sweep)
     # What is started again goes on with the fit that it was at; one that had come to its end begins anew.
-    begun = None if read_status(run_folder).is_end else resumable(run_folder, cfg)
+    ended = read_status(run_folder).is_end
+    if ended and sweep is not None:
+        why = "since it was of other settings, other pixels or an earlier version"
+        print(f"{job_title(sweep)}: done anew, {why}: {run_folder}")
+    begun = None if ended else resumable(run_folder, cfg)
     if begun is not None and sweep is None:
         print(f"Going on with the fit in {run_folder}, which was interrupted (to begin anew, remove {begun.parent})")
     result = fit(cfg, run_folder, resume=begun)
     if sweep is None:
         print_summary(result.summary, run_folder)
     else:
-        print_job(_job_title(sweep), result.summary, run_folder)
+        print_job(job_title(sweep), result.summary, run_folder)
     # A study measures: there, what is worse is a result like any other.
     return exit_code(result.signal, worse=result.is_worse and sweep is None)
-
-
-def _job_title(sweep: HydraConf) -> str:
-    """The number of a job, and what tells it from the others."""
-    number, name = str(sweep.job.num), Path(sweep.sweep.subdir).name
-    if "=" not in name:  # a number, or a name of the user's own
-        told = read_sweep(Path(sweep.sweep.dir) / sweep.sweep.subdir)
-        own = [one for one in sweep.overrides.task if told is None or one.partition("=")[0] in told.differs]
-        name = " ".join(own)
-    return f"job {number} ({name})"
-
-
-def _one_after_another(hydra_config: HydraConf) -> bool:
-    """Whether the jobs of a sweep run in this process, one after another."""
-    return str(hydra_config.launcher._target_).endswith(".BasicLauncher")
 
 
 def _fit_folder(cfg: DictConfig, run_folder: Path) -> int:
