@@ -78,7 +78,7 @@ def test_a_fit_that_its_group_leaves_no_room_for_is_refused(limited: Path, tmp_p
     def join() -> None:
         (limited / "cgroup.procs").write_text(str(os.getpid()))
 
-    command = [sys.executable, "-m", "dip_lightning", "trainer=cpu", "precision=fp64", "iterations=1"]
+    command = [sys.executable, "-m", "dip_lightning", "trainer=cpu", "precision=fp64", "iterations=1", "size=full"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, preexec_fn=join)
     assert done.returncode == 2, done.stderr
     (line,) = done.stderr.strip().splitlines()
