@@ -278,6 +278,7 @@ READERS: dict[str, Callable[[Path], Rows]] = {
     "results/real-photographs/photographs.csv": as_it_is(1),
     "results/real-photographs/as-it-is.csv": as_it_is(1),
     "results/real-photographs/made.csv": as_it_is(1),
+    "results/real-photographs/ways.csv": as_it_is(2),
     "results/tiling/seams.csv": seams,
     "results/width/fits.csv": widths,
     "results/width/larger.csv": as_it_is(3),

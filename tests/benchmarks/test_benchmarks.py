@@ -215,6 +215,35 @@ def test_mistakes_are_told_in_one_line(script: str, arguments: list[str], told: 
 
 
 @pytest.mark.slow
+def test_each_way_to_fit_a_photograph_is_tried_once(tmp_path: Path) -> None:
+    clean = gaussian_filter(np.random.default_rng(0).random((80, 80, 3)) * 255, (3, 3, 0)).astype(np.uint8)
+    for kind in ("real", "mean"):
+        Image.fromarray(clean).save(tmp_path / f"one_{kind}.png")
+    shape = [str(tmp_path), "--side", "80", "--iterations", "2", "--out", str(tmp_path / "out")]
+    done = run("photograph_peaks.py", *shape)
+    assert done.returncode == 0, done.stderr
+    table = list(csv.DictReader((tmp_path / "out" / "peaks.csv").read_text().splitlines()))
+    assert len({row["way"] for row in table}) == len(table) == 7
+    assert all(float(row["peak averaged"]) > 0 for row in table)
+    assert run("photograph_peaks.py", *shape).stdout == ""
+
+
+@pytest.mark.slow
+def test_each_lead_is_fitted_once(tmp_path: Path) -> None:
+    clean = gaussian_filter(np.random.default_rng(0).random((32, 32, 3)) * 255, (3, 3, 0)).astype(np.uint8)
+    for folder in ("gt", "noisy25"):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(clean).save(tmp_path / folder / "one.png")
+    shape = [str(tmp_path), "--pictures", "one", "--side", "32", "--iterations", "3", "--out", str(tmp_path / "out")]
+    done = run("leads.py", *shape)
+    assert done.returncode == 0, done.stderr
+    table = list(csv.DictReader((tmp_path / "out" / "leads.csv").read_text().splitlines()))
+    assert len({row["setting"] for row in table}) == len(table) == 11
+    assert all(float(row["handed back"]) > 0 for row in table)
+    assert run("leads.py", *shape).stdout == ""
+
+
+@pytest.mark.slow
 def test_photographs_are_fitted_once_and_listed(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     clean = gaussian_filter(rng.random((48, 48, 3)) * 255, (3, 3, 0))
