@@ -64,6 +64,17 @@ def test_a_multirun_fits_every_combination(dip: Dip, tmp_path: Path) -> None:
     assert {run.parents[1].name for run in run_folders(tmp_path)} == {"multirun"}
 
 
+def test_the_whole_sample_is_fitted_only_where_it_is_asked_for(dip: Dip, tmp_path: Path) -> None:
+    told = dip("model=resunet", "iterations=1")
+    assert (told.code, told.out) == (2, "")
+    assert told.err.startswith("dip: nothing to restore: expected a picture; try dip image.path=photo.png")
+    # A file of the user's may name the picture, too.
+    (tmp_path / "mine" / "image").mkdir(parents=True)
+    (tmp_path / "mine" / "image" / "part.yaml").write_text("defaults: [default]\ncrop: 32\n")
+    tiny = [one for one in TINY_UNET if not one.startswith("image.")]
+    assert dip("--config-dir", "mine", "image=part", *tiny).code == 0
+
+
 def test_a_job_that_fails_does_not_lose_the_others(dip: Dip, tmp_path: Path) -> None:
     outcome = dip("-m", *TINY_UNET, "image.crop=32,9999,48")
     assert outcome.code == 2

@@ -220,7 +220,7 @@ def _fit(cfg: DictConfig, run_folder: Path, sweep: HydraConf | None) -> int:
     """Run one fit and print its table (of a sweep's job, a line), or fit a folder; returns the exit code."""
     check_early(cfg)
     check_files(cfg)
-    if sweep is None and not any(_SAYS_WHAT.match(one) for one in HydraConfig.get().overrides.task):
+    if sweep is None and _is_whole_sample(cfg) and not any(map(_SAYS_WHAT.match, HydraConfig.get().overrides.task)):
         raise _NOTHING
     if isinstance(cfg.image.path, str) and cfg.image.path and is_folder(cfg.image.path):
         return _fit_folder(cfg, run_folder)
@@ -233,6 +233,11 @@ def _fit(cfg: DictConfig, run_folder: Path, sweep: HydraConf | None) -> int:
         if cfg.image.page == "all" or cfg.image.bands == "each":
             return _fit_parts(cfg, run_folder)
         return _fit_or_go_on(cfg, run_folder, sweep)
+
+
+def _is_whole_sample(cfg: DictConfig) -> bool:
+    """Whether what would be fitted is what a configuration has where nobody has named a picture."""
+    return cfg.image.path == "skimage:astronaut" and cfg.image.crop is None and cfg.image.size is None
 
 
 def _fit_or_go_on(cfg: DictConfig, run_folder: Path, sweep: HydraConf | None) -> int:
