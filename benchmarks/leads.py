@@ -19,13 +19,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor, nn
 
 from dip_lightning import restore
 from dip_lightning.models import UNet
 from dip_lightning.priors import Perturbed, Prior
-from noise_estimate import central
+from fitted_tables import read_central, write_table
 
 COLUMNS = (
     "setting", "picture", "peak averaged", "at", "within 0.1 / 0.5 dB", "peak one-pass", "handed back", "iterations",
@@ -80,13 +79,15 @@ def main() -> None:
     rows = list(csv.DictReader(table.open(encoding="utf-8"))) if table.exists() else []
     done = {(row["setting"], row["picture"]) for row in rows}
     for name in arguments.names.split(","):
-        noisy, clean = (_read(arguments.pictures / kind / f"{name}.png", arguments.side) for kind in ("noisy25", "gt"))
+        noisy, clean = (
+            read_central(arguments.pictures / kind / f"{name}.png", arguments.side) for kind in ("noisy25", "gt")
+        )
         for lead, settings in _leads():
             wanted = any(word.strip() in lead for word in arguments.only.split(","))
             if (lead, name) in done or not wanted:
                 continue
             rows.append({"setting": lead, "picture": name, **_fit(noisy, clean, arguments.iterations, settings())})
-            _write(rows, table)
+            write_table(rows, table, COLUMNS)
             print(*rows[-1].values(), flush=True)
 
 
@@ -154,19 +155,6 @@ def _fit(
         "iterations": len(averaged),
         "seconds each": f"{result.summary['seconds_per_iteration']:.4f}",
     }
-
-
-def _read(path: Path, side: int) -> NDArray[np.float64]:
-    with Image.open(path) as image:
-        return central(np.asarray(image.convert("RGB")) / 255, side)
-
-
-def _write(rows: list[dict[str, Any]], table: Path) -> None:
-    table.parent.mkdir(parents=True, exist_ok=True)
-    with table.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 if __name__ == "__main__":

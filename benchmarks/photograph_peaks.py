@@ -19,13 +19,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor, nn
 
 from dip_lightning import restore
 from dip_lightning.data.noise_model import NoiseModel, estimate_model
 from dip_lightning.models import UNet
-from noise_estimate import central
+from fitted_tables import read_central, write_table
 from real_photographs import make_pairs
 
 COLUMNS = ("photograph", "way", "peak averaged", "at", "peak one-pass", "averaged at the end", "seconds each")
@@ -116,13 +115,13 @@ def main() -> None:
         if not any(word.strip() in name for word in arguments.only.split(",")):
             continue
         noisy, clean = (
-            _read(path, arguments.side) for path in (file, file.with_name(file.name.replace("_real", "_mean")))
+            read_central(path, arguments.side) for path in (file, file.with_name(file.name.replace("_real", "_mean")))
         )
         for way, fit in _ways(noisy, clean, arguments.iterations):
             if (name, way) in done:
                 continue
             rows.append({"photograph": name, "way": way, **fit()})
-            _write(rows, table)
+            write_table(rows, table, COLUMNS)
             print(*rows[-1].values(), flush=True)
 
 
@@ -178,19 +177,6 @@ def _row(curves: dict[str, Any]) -> dict[str, Any]:
         "averaged at the end": f"{averaged[-1]:.2f}",
         "seconds each": f"{curves['seconds each']:.4f}",
     }
-
-
-def _read(path: Path, side: int) -> NDArray[np.float64]:
-    with Image.open(path) as image:
-        return central(np.asarray(image.convert("RGB")) / 255, side)
-
-
-def _write(rows: list[dict[str, Any]], table: Path) -> None:
-    table.parent.mkdir(parents=True, exist_ok=True)
-    with table.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 if __name__ == "__main__":
